@@ -1,0 +1,8 @@
+// The one door to TensorFlow.js: every file that needs its ops imports `tf` from here.
+import * as tf from '@tensorflow/tfjs';
+
+// Silences the "running TensorFlow.js in Node.js" banner; the engines check shapes and values themselves.
+tf.enableProdMode();
+
+export { tf };
+export type { Tensor, TensorInfo, DataType, NamedTensorMap } from '@tensorflow/tfjs';
