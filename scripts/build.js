@@ -1,0 +1,25 @@
+// Builds the command into a fresh folder that then takes the place of dist, so that dist is never half built or stale.
+
+import { execFileSync } from 'node:child_process';
+import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const fresh = `${root}.build-${process.pid}`;
+const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+const node = (...args) =>
+  execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+
+try {
+  node(compiler, '-p', 'tsconfig.build.json', '--outDir', fresh);
+  chmodSync(`${fresh}/src/main.js`, 0o755);
+  rmSync(`${root}dist`, { recursive: true, force: true });
+  renameSync(fresh, `${root}dist`);
+  writeFileSync(`${root}dist/help.txt`, node('dist/src/main.js', '--help')); // see src/cli/quick_help.ts
+} catch (error) {
+  process.stderr.write(error.stdout || `${error.message}\n`);
+  process.exitCode = 1;
+} finally {
+  rmSync(fresh, { recursive: true, force: true });
+}

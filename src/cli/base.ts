@@ -1,0 +1,32 @@
+// The base of every command: --json, exit codes, errors as one line.
+
+import { Command, type Interfaces } from '@oclif/core';
+import { describeError, isSilent } from './failure.js';
+
+/** Parsed flags of a command class. */
+export type FlagsOf<T extends typeof Command> = Interfaces.InferredFlags<
+  (typeof BaseCommand)['baseFlags'] & T['flags']
+>;
+/** Parsed arguments of a command class. */
+export type ArgsOf<T extends typeof Command> = Interfaces.InferredArgs<T['args']>;
+
+/**
+ * A command parses with `const { args, flags } = await this.parse(Name)`, calls one function of src (imported with
+ * `await import` inside `run`, so that `capi --help` stays quick) and returns an object, which --json prints.
+ * Errors are thrown; their class decides the exit code (src/errors.ts).
+ */
+export abstract class BaseCommand<T extends typeof Command> extends Command {
+  static override enableJsonFlag = true;
+  declare readonly typed?: T;
+
+  /**
+   * Under --json prints `{error: {message, code, details}}` and sets the exit code, which oclif would lose;
+   * otherwise hands the error on to src/cli/main.ts, which prints its one line.
+   */
+  protected override async catch(error: Error & { exitCode?: number }): Promise<void> {
+    const failure = describeError(error);
+    process.exitCode = failure.exitCode;
+    if (!this.jsonEnabled() || isSilent(error)) throw error;
+    this.logJson(failure.json);
+  }
+}

@@ -1,0 +1,51 @@
+// What an error means to the person at the terminal: its exit code, its one line, its JSON.
+
+import { Errors } from '@oclif/core';
+import { CapiError, EXIT } from '../errors.js';
+
+/** An error as it is shown: `text` for stderr, `json` for --json. */
+export interface Failure {
+  exitCode: number;
+  text: string;
+  json: { error: { message: string; code: number; details: Record<string, unknown> } };
+}
+
+/** True for an exit that needs no words (`this.exit(0)`). */
+export function isSilent(error: unknown): boolean {
+  return error instanceof Errors.ExitError;
+}
+
+/**
+ * Exit code of an error: a CapiError's own; 2 for arguments that oclif cannot parse; the code of an oclif exit;
+ * 1 for everything that nobody expected.
+ */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CapiError) return error.exitCode;
+  if (error instanceof Errors.CLIError) return error.oclif.exit ?? EXIT.usage;
+  return EXIT.unexpected;
+}
+
+/** The error as one line (with the stack below it when DEBUG is set) and as JSON. */
+export function describeError(error: unknown): Failure {
+  const exitCode = exitCodeOf(error);
+  const message = oneLine(error instanceof Error ? error.message || error.name : String(error));
+  const details = error instanceof CapiError ? error.details : {};
+  const stack = process.env.DEBUG && error instanceof Error && error.stack ? `\n${error.stack}` : '';
+  const hint = exitCode === EXIT.unexpected && !stack ? ' (unexpected; DEBUG=1 shows where)' : '';
+  return {
+    exitCode,
+    text: `error: ${message}${hint}${stack}`,
+    json: { error: { message, code: exitCode, details } },
+  };
+}
+
+/** Joins the lines of a message; oclif's hint to look at --help is kept, as a sentence of its own. */
+function oneLine(message: string): string {
+  return message
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join('; ')
+    .replace(/:; /g, ': ')
+    .replace(/\.?; See more help with --help$/, '; see --help');
+}

@@ -1,0 +1,31 @@
+// Runs oclif and is the last place that an error can reach: one line on stderr (or one JSON object), then the exit code.
+
+import { flush, run, settings } from '@oclif/core';
+import { describeError, isSilent } from './failure.js';
+
+/**
+ * Runs one command line to its end.
+ * @param argv arguments after `capi`
+ * @param here URL of the entry file, from which oclif finds package.json
+ */
+export async function main(argv: string[], here: string): Promise<void> {
+  settings.enableAutoTranspile = false; // always run what was built, whatever NODE_ENV says
+  try {
+    await run(argv, here);
+    await flush();
+  } catch (error) {
+    const failure = describeError(error);
+    if (!isSilent(error)) {
+      if (asksForJson(argv)) console.log(JSON.stringify(failure.json, null, 2));
+      else console.error(failure.text);
+    }
+    await flush();
+    process.exit(failure.exitCode);
+  }
+}
+
+/** True when `--json` stands before a `--`: then even an unknown command is answered in JSON. */
+function asksForJson(argv: string[]): boolean {
+  const end = argv.indexOf('--');
+  return (end < 0 ? argv : argv.slice(0, end)).includes('--json');
+}
