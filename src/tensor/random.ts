@@ -32,7 +32,7 @@ export function philox4x32(
   out[3] = c3;
 }
 
-/** Upper 32 bits of the unsigned product of `a` and the constant whose 16-bit halves are `b0` (low) and `b1` (high). */
+/** Upper 32 bits of the unsigned product of `a` and the number whose 16-bit halves are `b0` (low) and `b1` (high). */
 function highWord(a: number, b0: number, b1: number): number {
   const a0 = a & 0xffff;
   const a1 = a >>> 16;
@@ -84,10 +84,18 @@ export class Random {
     if (!(n >= 1 && n <= SPAN && Number.isInteger(n))) {
       throw new RangeError(`Random.int needs an integer from 1 to 2^32, got ${n}`);
     }
-    const limit = SPAN - (SPAN % n); // draws at or above it would favour small results
     let draw = this.bits();
-    while (draw >= limit) draw = this.bits();
-    return draw % n;
+    if (n === SPAN) return draw;
+    // Lemire's multiplication method (ACM TOMACS 2019): the upper word of draw * n, redrawn where some results would be favoured.
+    let low = Math.imul(draw, n) >>> 0;
+    if (low < n) {
+      const threshold = (SPAN - n) % n;
+      while (low < threshold) {
+        draw = this.bits();
+        low = Math.imul(draw, n) >>> 0;
+      }
+    }
+    return highWord(draw, n & 0xffff, n >>> 16) >>> 0;
   }
 
   /** Standard normal (Box-Muller). */

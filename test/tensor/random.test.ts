@@ -118,7 +118,7 @@ describe('distributions', () => {
     for (let i = 0; i < draws; i++) counts[random.int(7)]!++;
     const chi2 = counts.reduce((sum, count) => sum + (count - draws / 7) ** 2 / (draws / 7), 0);
     expect(chi2).toBeLessThan(32.5); // 6 degrees of freedom, p = 1e-5; the seed is fixed
-    // n = 3 * 2^30 would favour the first third of its range if the draw were only taken modulo n.
+    // n = 3 * 2^30 would favour the first third of its range if draws were not rejected.
     let low = 0;
     for (let i = 0; i < draws; i++) low += Number(random.int(3 * 2 ** 30) < 2 ** 30);
     expect(Math.abs(low / draws - 1 / 3)).toBeLessThan(5 * Math.sqrt(2 / 9 / draws));
