@@ -1,0 +1,136 @@
+// Collects ONNX nodes and constants, shares equal ones, and encodes the model as bytes.
+import onnxProto from 'onnx-proto';
+import type { ProgramDType } from '../program.js';
+import type { DType } from './ir.js';
+
+const { onnx } = onnxProto as unknown as { onnx: typeof import('onnx-proto').onnx };
+
+type AttrValue = number | { f: number } | number[] | string;
+export type OnnxAttrs = Record<string, AttrValue>;
+type OnnxType = DType | 'int64';
+
+const typeCode: Record<OnnxType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+
+interface OnnxNode {
+  op: string;
+  domain: string;
+  inputs: string[];
+  outputs: string[];
+  attrs: OnnxAttrs;
+}
+
+export class OnnxBuilder {
+  readonly nodes: OnnxNode[] = [];
+  private readonly shared = new Map<string, string[]>();
+  private readonly initialisers = new Map<string, { dims: number[]; dtype: OnnxType; bytes: Uint8Array }>();
+  private readonly constants = new Map<string, string>();
+  private next = 0;
+
+  /** Emits a node with one output, or returns the equal node emitted before. */
+  node(op: string, inputs: string[], attrs: OnnxAttrs = {}, domain = ''): string {
+    return this.nodeN(op, inputs, 1, attrs, domain)[0]!;
+  }
+
+  nodeN(op: string, inputs: string[], count: number, attrs: OnnxAttrs = {}, domain = ''): string[] {
+    const key = `${domain}.${op}|${inputs.join()}|${JSON.stringify(attrs)}`;
+    const known = this.shared.get(key);
+    if (known) return known;
+    const outputs = Array.from({ length: count }, () => `t${this.next++}`);
+    this.shared.set(key, outputs);
+    this.nodes.push({ op, domain, inputs, outputs, attrs });
+    return outputs;
+  }
+
+  /** A constant tensor; equal ones are stored once. */
+  constant(values: ArrayLike<number>, dims: number[], dtype: OnnxType): string {
+    const bytes = constantBytes(values, dtype);
+    const key = `${dtype}[${dims}]${bytes.length <= 256 ? Buffer.from(bytes).toString('hex') : ''}`;
+    const known = bytes.length <= 256 ? this.constants.get(key) : undefined;
+    if (known) return known;
+    const name = `k${this.next++}`;
+    this.initialisers.set(name, { dims, dtype, bytes });
+    this.constants.set(key, name);
+    return name;
+  }
+
+  f32(value: number): string {
+    return this.constant([value], [], 'float32');
+  }
+  i64(values: number[]): string {
+    return this.constant(values, [values.length], 'int64');
+  }
+  reshape(x: string, shape: number[]): string {
+    return this.node('Reshape', [x, this.i64(shape)]);
+  }
+
+  encode(
+    name: string,
+    inputs: { name: string; shape: number[]; dtype: ProgramDType }[],
+    outputs: { name: string; tensor: string; shape: number[]; dtype: ProgramDType }[],
+  ): Uint8Array {
+    // A graph output needs a name of its own: an input or a shared value cannot be renamed.
+    const nodes = [
+      ...this.nodes,
+      ...outputs.map((o) => ({
+        op: 'Identity',
+        domain: '',
+        inputs: [o.tensor],
+        outputs: [o.name],
+        attrs: {},
+      })),
+    ];
+    const info = (n: { name: string; shape: number[]; dtype: ProgramDType }) => ({
+      name: n.name,
+      type: {
+        tensorType: {
+          elemType: typeCode[n.dtype],
+          shape: { dim: n.shape.map((d) => ({ dimValue: d })) },
+        },
+      },
+    });
+    const model = onnx.ModelProto.create({
+      irVersion: 8,
+      producerName: 'capi',
+      opsetImport: [
+        { domain: '', version: 18 },
+        { domain: 'com.microsoft', version: 1 },
+      ],
+      graph: {
+        name,
+        node: nodes.map((n) => ({
+          opType: n.op,
+          domain: n.domain,
+          input: n.inputs,
+          output: n.outputs,
+          attribute: Object.entries(n.attrs).map(([k, v]) => attribute(k, v as AttrValue)),
+        })),
+        initializer: [...this.initialisers].map(([k, v]) => ({
+          name: k,
+          dims: v.dims,
+          dataType: typeCode[v.dtype],
+          rawData: v.bytes,
+        })),
+        input: inputs.map(info),
+        output: outputs.map(info),
+      },
+    });
+    return onnx.ModelProto.encode(model).finish();
+  }
+}
+
+function attribute(name: string, v: AttrValue): Record<string, unknown> {
+  if (Array.isArray(v)) return { name, type: 7, ints: v };
+  if (typeof v === 'string') return { name, type: 3, s: Buffer.from(v) };
+  if (typeof v === 'object') return { name, type: 1, f: v.f };
+  return { name, type: 2, i: v };
+}
+
+function constantBytes(values: ArrayLike<number>, dtype: OnnxType): Uint8Array {
+  const n = values.length;
+  let a: Float32Array | Int32Array | BigInt64Array | Uint8Array;
+  if (dtype === 'float32') a = Float32Array.from(values);
+  else if (dtype === 'int32') a = Int32Array.from(values);
+  else if (dtype === 'int64') a = BigInt64Array.from({ length: n }, (_, i) => BigInt(values[i]!));
+  else a = Uint8Array.from(values);
+  return new Uint8Array(a.buffer);
+}

@@ -1,0 +1,6 @@
+// Loads every kernel rule of the onnx engine.
+import './elementwise.js';
+import './shape.js';
+import './reduce.js';
+import './products.js';
+import './composite.js';

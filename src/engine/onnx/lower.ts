@@ -1,0 +1,49 @@
+// Turns an optimised graph into the bytes of an ONNX model.
+import { EngineError } from '../../errors.js';
+import type { ProgramDType } from '../program.js';
+import { OnnxBuilder } from './builder.js';
+import type { Graph, Value } from './ir.js';
+import { ruleOf } from './rules.js';
+
+/** Graph outputs carry this prefix in the ONNX file, because a state tensor is both an input and an output. */
+export const OUTPUT_PREFIX = 'out:';
+
+/** @throws EngineError that names kernel and program where a kernel has no rule. */
+export function lower(graph: Graph): Uint8Array {
+  const b = new OnnxBuilder();
+  const names = new Map<Value, string>();
+  for (const i of graph.inputs) names.set(i.value, i.name);
+  const nameOf = (v: Value): string => {
+    let name = names.get(v);
+    if (name === undefined && v.data) {
+      name = b.constant(v.data, v.shape, v.dtype);
+      names.set(v, name);
+    }
+    if (name === undefined) throw new Error(`value %${v.id} is read before it is computed in ${graph.name}`);
+    return name;
+  };
+  for (const node of graph.nodes) {
+    const rule = ruleOf(node.kernel);
+    if (!rule) {
+      throw new EngineError(
+        `kernel ${node.kernel} of program ${graph.name} has no lowering rule on the onnx engine`,
+        {
+          kernel: node.kernel,
+          program: graph.name,
+        },
+      );
+    }
+    const out = rule.lower(b, node, node.inputs.map(nameOf));
+    node.outputs.forEach((o, i) => void names.set(o, out[i]!));
+  }
+  return b.encode(
+    graph.name,
+    graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),
+    graph.outputs.map((o) => ({
+      name: OUTPUT_PREFIX + o.name,
+      tensor: nameOf(o.value),
+      shape: o.value.shape,
+      dtype: o.value.dtype as ProgramDType,
+    })),
+  );
+}

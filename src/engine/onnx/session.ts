@@ -1,0 +1,128 @@
+// The onnx engine: traces, optimises, lowers, and runs the model in onnxruntime. The one door to onnxruntime-node.
+import * as ort from 'onnxruntime-node';
+import { EngineError } from '../../errors.js';
+import {
+  type DeviceName,
+  type Engine,
+  type Executable,
+  elements,
+  type Program,
+  type TensorSpec,
+  type Values,
+} from '../program.js';
+import type { Graph } from './ir.js';
+import { lower, OUTPUT_PREFIX } from './lower.js';
+import { optimise } from './passes/index.js';
+import { trace } from './trace.js';
+
+export interface OnnxOptions {
+  device?: DeviceName;
+  /** Threads within one op; onnxruntime's own choice (all physical cores) when undefined. */
+  threads?: number;
+  /** Writes an onnxruntime profile of every run with this file prefix. */
+  profile?: string;
+}
+
+const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
+
+export class OnnxEngine implements Engine {
+  readonly name = 'onnx';
+  readonly device: DeviceName;
+  readonly threads?: number;
+  readonly version = String(ort.env.versions.node ?? ort.env.versions.common);
+
+  constructor(private readonly options: OnnxOptions = {}) {
+    this.device = options.device ?? 'cpu';
+    if (options.threads !== undefined) this.threads = options.threads;
+  }
+
+  async load(program: Program): Promise<OnnxExecutable> {
+    const graph = optimise(trace(program));
+    const bytes = lower(graph);
+    let session: ort.InferenceSession;
+    try {
+      session = await ort.InferenceSession.create(bytes, {
+        executionProviders: [provider[this.device]],
+        executionMode: 'sequential',
+        graphOptimizationLevel: 'all',
+        logSeverityLevel: 3,
+        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
+        ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
+      });
+    } catch (error) {
+      throw new EngineError(
+        `onnxruntime cannot run program ${program.name} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
+      );
+    }
+    return new OnnxExecutable(program, graph, session);
+  }
+}
+
+const arrayOf = (spec: TensorSpec): Values => {
+  const n = elements(spec.shape);
+  if (spec.dtype === 'float32') return new Float32Array(n);
+  return spec.dtype === 'int32' ? new Int32Array(n) : new Uint8Array(n);
+};
+const tensorOf = (spec: TensorSpec, data = arrayOf(spec)): ort.Tensor =>
+  new ort.Tensor(spec.dtype, data as Float32Array, spec.shape);
+
+/**
+ * State lives in two sets of preallocated tensors: a step reads one and writes the other in place, because an output
+ * must not be bound onto an input that the same graph still reads.
+ */
+export class OnnxExecutable implements Executable {
+  private current: Record<string, ort.Tensor> = {};
+  private other: Record<string, ort.Tensor> = {};
+  private readonly results: Record<string, ort.Tensor> = {};
+
+  constructor(
+    private readonly program: Program,
+    readonly graph: Graph,
+    private readonly session: ort.InferenceSession,
+  ) {
+    for (const name of program.state) {
+      const spec = program.inputs[name]!;
+      this.current[name] = tensorOf(spec);
+      this.other[name] = tensorOf(spec);
+    }
+    for (const o of graph.outputs) {
+      if (program.state.includes(o.name)) continue;
+      this.results[o.name] = tensorOf({ shape: o.value.shape, dtype: o.value.dtype as 'float32' });
+    }
+  }
+
+  setState(values: Record<string, Values>): void {
+    for (const [name, v] of Object.entries(values)) {
+      const t = this.current[name];
+      if (!t) throw new Error(`program ${this.program.name} has no state named ${name}`);
+      (t.data as Float32Array).set(v);
+    }
+  }
+
+  async getState(names = this.program.state): Promise<Record<string, Float32Array>> {
+    return Object.fromEntries(names.map((n) => [n, (this.current[n]!.data as Float32Array).slice()]));
+  }
+
+  async run(inputs: Record<string, Values>): Promise<Record<string, Float32Array | Int32Array>> {
+    const feeds: Record<string, ort.Tensor> = {};
+    for (const [name, spec] of Object.entries(this.program.inputs)) {
+      const state = this.current[name];
+      const given = inputs[name];
+      if (state) feeds[name] = state;
+      else if (given) feeds[name] = tensorOf(spec, given);
+      else throw new Error(`program ${this.program.name} needs input ${name}`);
+    }
+    const fetches: Record<string, ort.Tensor> = {};
+    for (const [name, t] of Object.entries(this.other)) fetches[OUTPUT_PREFIX + name] = t;
+    for (const [name, t] of Object.entries(this.results)) fetches[OUTPUT_PREFIX + name] = t;
+    await this.session.run(feeds, fetches);
+    [this.current, this.other] = [this.other, this.current];
+    return Object.fromEntries(
+      Object.entries(this.results).map(([n, t]) => [n, (t.data as Float32Array).slice()]),
+    );
+  }
+
+  async dispose(): Promise<void> {
+    await this.session.release();
+  }
+}

@@ -1,0 +1,53 @@
+// The engine contract: a program is a pure function of named tensors; an engine loads it and runs it.
+import type { NamedTensorMap } from '../tensor/tf.js';
+
+export type ProgramDType = 'float32' | 'int32' | 'uint8';
+export type Values = Float32Array | Int32Array | Uint8Array;
+
+/** Shape and type of one named tensor that crosses into or out of a program. */
+export interface TensorSpec {
+  shape: number[];
+  dtype: ProgramDType;
+}
+
+/**
+ * A pure function of named tensors, written in TensorFlow.js ops. No variables, no randomness, no control flow that
+ * depends on data: masks, indices, drop-path choices, learning rate and momentum are inputs.
+ * `uint8` inputs reach `run` as float32 tensors that hold whole numbers.
+ */
+export interface Program {
+  name: string;
+  inputs: Record<string, TensorSpec>;
+  /** Inputs whose next value is an output of the same name: they stay inside the engine between steps. */
+  state: string[];
+  run(inputs: NamedTensorMap): NamedTensorMap;
+}
+
+/** A program loaded on an engine. Inputs and outputs are flat row-major arrays. */
+export interface Executable {
+  /** Sets state tensors (all of them before the first step). The values are copied. */
+  setState(values: Record<string, Values>): void;
+  /** A copy of the state tensors named, or of all. */
+  getState(names?: string[]): Promise<Record<string, Float32Array>>;
+  /** One step: takes the inputs that are not state, returns the outputs that are not state. */
+  run(inputs: Record<string, Values>): Promise<Record<string, Float32Array | Int32Array>>;
+  dispose(): Promise<void>;
+}
+
+export type EngineName = 'onnx' | 'tensorflow' | 'reference';
+export type DeviceName = 'cpu' | 'cuda' | 'webgpu';
+
+export interface Engine {
+  readonly name: EngineName;
+  readonly device: DeviceName;
+  /** Threads that one program uses; undefined where the engine does not say. */
+  readonly threads?: number;
+  readonly version: string;
+  load(program: Program): Promise<Executable>;
+}
+
+export function elements(shape: number[]): number {
+  let n = 1;
+  for (const d of shape) n *= d;
+  return n;
+}
