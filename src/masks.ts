@@ -118,7 +118,7 @@ export function drawMask(
   const { tokens, masked, visible } = maskCounts(masking, gridHeight, gridWidth);
   const mask = new Uint8Array(tokens);
   if (masking.type === 'random') {
-    const cells = Int32Array.from(mask.keys());
+    const cells = new Int32Array(tokens).map((_, i) => i);
     chooseFirst(cells, masked, random);
     for (let i = 0; i < masked; i++) mask[cells[i]!] = 1;
   } else if (masking.type === 'block') {
