@@ -1,0 +1,14 @@
+// The configuration, for everyone outside this folder.
+
+export { type CanonicalConfig, identity, identityDifferences } from './identity.js';
+export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml } from './load.js';
+export { presetNames, presetsDirectory } from './presets.js';
+export type { Config } from './schema.js';
+export {
+  assertImplemented,
+  checkSizes,
+  imageSize,
+  type PatchCounts,
+  patchCounts,
+  predictorSizes,
+} from './sizes.js';

@@ -1,0 +1,110 @@
+// From a preset or file, `--set` and flags to one complete, checked configuration.
+
+import { parse, stringify } from 'yaml';
+import { UsageError } from '../errors.js';
+import { acceptedBy, flatten, isKnown, isMapping, leafOf, type Mapping, nearestKey } from './keys.js';
+import { fileLayers, type Layer, presetFile } from './presets.js';
+import { type Config, configSchema } from './schema.js';
+
+/** What `loadConfig` reads, the weakest first. */
+export interface ConfigRequest {
+  /** Name of a preset, or path of a YAML file. Without it, the defaults. */
+  preset?: string;
+  /** `key=value` words as `--set` takes them: a dotted key, a YAML scalar or flow list. */
+  sets?: readonly string[];
+  /** Settings of other flags by dotted key; undefined ones are left out. */
+  overrides?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The complete configuration: defaults, then what the preset extends, the preset, `sets` in order, `overrides`.
+ * @returns config, and in `source` the file or preset that it came from ("defaults" without one)
+ * @throws UsageError for an unknown key (naming the nearest), or a wrong value (naming key, value and what is accepted)
+ */
+export function loadConfig(request: ConfigRequest = {}): { config: Config; source: string } {
+  const layers: Layer[] = request.preset === undefined ? [] : fileLayers(presetFile(request.preset));
+  for (const text of request.sets ?? []) layers.push(setLayer(text));
+  for (const [key, value] of Object.entries(request.overrides ?? {})) {
+    if (value !== undefined) layers.push({ origin: 'a flag', values: nested(key, value) });
+  }
+  return { config: resolveLayers(layers), source: request.preset ?? 'defaults' };
+}
+
+/** The configuration that nested plain values stand for, as a file's would be. Errors as `loadConfig`. */
+export function parseConfig(values: Mapping, origin = 'the config'): Config {
+  return resolveLayers([{ origin, values }]);
+}
+
+/** The configuration as YAML with every key, which `loadConfig` reads back to the same values. */
+export function resolvedYaml(config: Config): string {
+  return stringify(config, { collectionStyle: 'any', flowCollectionPadding: false });
+}
+
+/** `a.b=value` as a layer. */
+function setLayer(text: string): Layer {
+  const equals = text.indexOf('=');
+  const key = text.slice(0, equals).trim();
+  if (equals < 1 || !/^[^.\s]+(\.[^.\s]+)*$/.test(key)) {
+    throw new UsageError(`--set ${text}: accepted: KEY=VALUE, such as --set train.batch=64`);
+  }
+  const origin = `--set ${text}`;
+  if (!isKnown(key)) throw unknownKey(key, origin);
+  const written = text.slice(equals + 1);
+  try {
+    return { origin, values: nested(key, key === 'data.source' ? written : parse(written)) };
+  } catch (error) {
+    throw new UsageError(
+      `--set ${text}: the value is not YAML (${(error as Error).message.split('\n')[0]!.replace(/:$/, '')})`,
+    );
+  }
+}
+
+function nested(key: string, value: unknown): Mapping {
+  return key.split('.').reduceRight<unknown>((inner, part) => ({ [part]: inner }), value) as Mapping;
+}
+
+function resolveLayers(layers: Layer[]): Config {
+  let merged: Mapping = {};
+  for (const layer of layers) {
+    for (const key of flatten(layer.values).keys()) if (!isKnown(key)) throw unknownKey(key, layer.origin);
+    merged = merge(merged, layer.values);
+  }
+  const result = configSchema.safeParse(merged);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const key = leafOf(issue.path);
+  const origin = layers.findLast((layer) => valueAt(layer.values, key) !== undefined)?.origin;
+  const place = origin === undefined ? '' : ` (${origin})`;
+  throw new UsageError(`${key} is ${inWords(valueAt(merged, key))}${place}; accepted: ${acceptedBy(key)}`, {
+    key,
+    value: valueAt(merged, key),
+    accepted: acceptedBy(key),
+  });
+}
+
+function unknownKey(key: string, origin: string): UsageError {
+  const guess = nearestKey(key);
+  const hint = guess === undefined ? '' : `; did you mean "${guess}"?`;
+  return new UsageError(`unknown config key "${key}" (${origin})${hint}`, { key, nearest: guess ?? null });
+}
+
+/** Mappings are merged key by key; anything else is replaced. */
+function merge(below: Mapping, above: Mapping): Mapping {
+  const result: Mapping = { ...below };
+  for (const [key, value] of Object.entries(above)) {
+    const old = result[key];
+    result[key] = isMapping(old) && isMapping(value) ? merge(old, value) : value;
+  }
+  return result;
+}
+
+function valueAt(values: Mapping, path: string): unknown {
+  let value: unknown = values;
+  for (const part of path.split('.')) value = isMapping(value) ? value[part] : undefined;
+  return value;
+}
+
+function inWords(value: unknown): string {
+  if (typeof value === 'number') return String(value); // JSON has no NaN
+  return value === undefined ? 'missing' : JSON.stringify(value);
+}

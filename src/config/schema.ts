@@ -1,0 +1,190 @@
+// The configuration of a pretraining run: every key, what it accepts, and its default (the paper's ViT-L/14; the only defaults there are).
+
+import { z } from 'zod';
+
+/** A leaf of the schema with the words that an error message uses for what it accepts. */
+function leaf<T extends z.ZodType>(schema: T, accepts: string): T {
+  return schema.meta({ accepts }) as T;
+}
+
+const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.strictObject(shape).prefault({} as never);
+const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
+  leaf(z.enum(values), values.join(' | '));
+const flag = () => leaf(z.boolean(), 'true | false');
+const count = (least = 1) => leaf(z.int().min(least), `a whole number of at least ${least}`);
+const countOrNull = (least = 1) =>
+  leaf(z.int().min(least).nullable(), `a whole number of at least ${least}, or null`);
+const share = () => leaf(z.number().min(0).max(1), 'a number from 0 to 1');
+const shareOrNull = () => leaf(z.number().min(0).max(1).nullable(), 'a number from 0 to 1, or null');
+const shareBelowOne = () => leaf(z.number().min(0).lt(1), 'a number from 0 up to, but not including, 1');
+const shareInside = () => leaf(z.number().gt(0).lt(1), 'a number between 0 and 1');
+const shareAboveZero = () => leaf(z.number().gt(0).max(1), 'a number above 0, up to 1');
+const positive = () => leaf(z.number().gt(0), 'a number above 0');
+const notNegative = () => leaf(z.number().min(0), 'a number of at least 0');
+const range = (most = Number.POSITIVE_INFINITY) =>
+  leaf(
+    z.tuple([z.number().gt(0), z.number().max(most)]).refine(([low, high]) => low <= high),
+    `[low, high] with 0 < low <= high${Number.isFinite(most) ? ` <= ${most}` : ''}`,
+  );
+
+const threeNumbers = z.tuple([z.number(), z.number(), z.number()]);
+const threePositive = z.tuple([z.number().gt(0), z.number().gt(0), z.number().gt(0)]);
+
+const predictor = section({
+  /** How masked positions read the encoder's output (paper, Table 1a). */
+  type: choice('cross', 'self', 'fused').default('cross'),
+  depth: count().default(12),
+  /** null: as the encoder. */
+  width: countOrNull().default(null),
+  heads: countOrNull().default(null),
+  drop_path: leaf(
+    z.number().min(0).lt(1).nullable(),
+    'a number from 0 up to, but not including, 1, or null',
+  ).default(null),
+});
+
+const model = section({
+  /** Pixels: one number for a square, or [height, width]. */
+  image_size: leaf(
+    z.union([z.int().min(1), z.tuple([z.int().min(1), z.int().min(1)])]),
+    'a number of pixels, or [height, width]',
+  ).default(224),
+  patch_size: count().default(14),
+  width: count().default(1024),
+  heads: count().default(16),
+  depth: count().default(24),
+  mlp_ratio: positive().default(4),
+  registers: count(0).default(16),
+  /** Where registers stand: on the edge of the box around the visible patches, or at the origin. */
+  register_coordinates: choice('edge', 'zeros').default('edge'),
+  positions: choice('rope', 'learned').default('rope'),
+  /** Lowest and highest rotary frequency, in turns across the image. */
+  rope_min: positive().default(7e-4),
+  rope_max: positive().default(7),
+  norm_eps: positive().default(1e-5),
+  drop_path: shareBelowOne().default(0.2),
+  predictor,
+});
+
+const masking = section({
+  type: choice('inverse', 'block', 'random').default('inverse'),
+  /** Share of the patches that the student does not see. */
+  ratio: shareInside().default(0.65),
+  /** Shift the mask around the image by a random circular shift. */
+  roll: flag().default(true),
+  /** Height over width of the block, drawn log-uniformly. */
+  aspect: range().default([0.5, 2]),
+  /** Share of the masked patches that are predicted. */
+  predict: shareAboveZero().default(0.05),
+});
+
+const clustering = section({
+  prototypes: count(2).default(16384),
+  sinkhorn: choice('positionwise', 'standard', 'none').default('positionwise'),
+  iterations: count().default(3),
+  target_temperature: positive().default(0.06),
+  prediction_temperature: positive().default(0.12),
+  bias: flag().default(true),
+});
+
+const loss = section({
+  type: choice('capi', 'capi-mlp', 'ibot', 'direct', 'pixel').default('capi'),
+  student_temperature: positive().default(0.12),
+});
+
+const optim = section({
+  lr: notNegative().default(1e-3),
+  clustering_lr: notNegative().default(5e-4),
+  beta1: shareBelowOne().default(0.9),
+  beta2: shareBelowOne().default(0.95),
+  eps: positive().default(1e-8),
+  weight_decay: notNegative().default(0.1),
+  /** Of the clustering layer: the official code sets none, so PyTorch's AdamW default applies. */
+  clustering_weight_decay: notNegative().default(0.01),
+  patch_embed_lr_multiplier: notNegative().default(0.2),
+  norm_decay_multiplier: notNegative().default(0.1),
+  /** Share of the run over which learning rates rise from 0 and the teacher's momentum falls from 1. */
+  warmup: share().default(0.1),
+  /** Share of the cosine's half period that is cut off its end. */
+  truncation: shareBelowOne().default(0.2),
+  /** Teacher momentum after the warm-up, the lowest of the run. */
+  momentum: share().default(0.999),
+  /** null: as `warmup`. */
+  clustering_warmup: shareOrNull().default(null),
+  /** Largest norm of the student's gradient; null: not clipped. */
+  clip_norm: leaf(z.number().gt(0).nullable(), 'a number above 0, or null').default(null),
+});
+
+const data = section({
+  /** Where images come from, as a URI. */
+  source: leaf(
+    z.string().min(1),
+    'a source such as synthetic:scenes, folder:DIR, idx:DIR or fashion-scenes:DIR',
+  ).default('synthetic:scenes'),
+  /** Area of the random resized crop, as a share of the image's. */
+  crop_scale: range(1).default([0.6, 1]),
+  /** Width over height of the crop, drawn log-uniformly. */
+  crop_ratio: range().default([3 / 4, 4 / 3]),
+  /** Probability of a horizontal flip. */
+  flip: share().default(0.5),
+  normalise: leaf(
+    z.union([z.enum(['imagenet', 'dataset']), z.strictObject({ mean: threeNumbers, std: threePositive })]),
+    'imagenet | dataset | {mean: [r, g, b], std: [r, g, b]} on a scale of 0 to 1, std above 0',
+  ).default('imagenet'),
+  /** Share of unreadable images above which the run stops. */
+  max_bad_share: share().default(0.01),
+});
+
+const train = section({
+  steps: count().default(500_000),
+  /** Images a step. */
+  batch: count().default(16_384),
+});
+
+const engine = section({
+  name: choice('auto', 'onnx', 'tensorflow', 'reference').default('auto'),
+  device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
+  /** null: the engine chooses. */
+  threads: countOrNull().default(null),
+  /** Parts that the batch is cut into, inside one step; null: the engine chooses. */
+  teacher_micro_batches: countOrNull().default(null),
+  student_micro_batches: countOrNull().default(null),
+  /** Threads that decode images; null: chosen by the number of cores. Changes no number. */
+  workers: countOrNull(0).default(null),
+});
+
+const health = section({
+  /** Steps between two looks at the prototypes and gradients. */
+  every: count().default(50),
+  /** Steps in a row that may give NaN or infinity before the run stops. */
+  max_bad_steps: count(0).default(5),
+  /** Share of dead prototypes from which the run warns. */
+  dead_share_warning: share().default(0.5),
+});
+
+const checkpoint = section({
+  /** Steps between two checkpoints. */
+  every: count().default(500),
+  /** How many are kept. */
+  keep: count().default(2),
+});
+
+/** The whole configuration; `configSchema.parse({})` is the paper's ViT-L/14 on the embedded source. */
+export const configSchema = z.strictObject({
+  seed: count(0).default(0),
+  model,
+  masking,
+  clustering,
+  loss,
+  optim,
+  data,
+  train,
+  engine,
+  health,
+  checkpoint,
+  /** Probes during the run. */
+  evals: leaf(z.array(z.unknown()), 'a list').default([]),
+});
+
+/** A complete configuration, every key set. */
+export type Config = z.infer<typeof configSchema>;
