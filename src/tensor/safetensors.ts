@@ -28,7 +28,17 @@ const STORAGE = {
 export type Dtype = keyof typeof STORAGE;
 
 /** The array that holds a tensor's elements. */
-export type TensorData = InstanceType<(typeof STORAGE)[Dtype]>;
+export type TensorData =
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
 
 /** One tensor: element type, shape and elements in row-major order. */
 export interface StoredTensor {
@@ -358,6 +368,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function bad(path: string, what: string): DataError {
-  return new DataError(`${path} ${what}. Copy, download or write it again.`, { path });
+/** `details.fault` holds the finding alone, for a caller who knows better advice. */
+function bad(path: string, fault: string): DataError {
+  return new DataError(`${path} ${fault}. Copy, download or write it again.`, { path, fault });
 }
