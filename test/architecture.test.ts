@@ -1,0 +1,150 @@
+// The shape of the project, read from its imports: levels, one door for each heavy dependency, quick commands, short files.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './support/imports.js';
+
+/** A file imports from its own folder and from lower levels only; folders of one level do not know each other. */
+const levels = [
+  ['errors'],
+  ['tensor', 'config'],
+  ['engine', 'images', 'masks', 'model', 'optim', 'results'],
+  ['teacher', 'losses', 'checkpoint', 'encoder', 'features', 'scores'],
+  ['pretrain', 'probes'],
+  ['ablate', 'report'],
+  ['cli'],
+  ['commands'],
+  ['main'],
+];
+
+/** Where a heavy package may be imported. A folder ends with a slash. */
+const doors: [pattern: RegExp, places: string[]][] = [
+  [/^sharp$/, ['src/images/pixels.ts']],
+  [/^onnxruntime-/, ['src/engine/onnx/session.ts']],
+  [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
+  [/^@tensorflow\/(?!tfjs-node)/, ['src/tensor/tf.ts']],
+  [/^@oclif\//, ['src/cli/', 'commands/', 'src/main.ts']],
+];
+
+const files = sourceFiles('src', 'commands');
+const imports = new Map<string, Import[]>(files.map((file) => [file, importsOf(file)]));
+
+/** `src/engine/onnx/trace.ts` is of `engine`, `src/masks.ts` of `masks`, `commands/eval/cls.ts` of `commands`. */
+function unitOf(file: string): string {
+  const [top, next] = file.split('/');
+  return top === 'src' ? next!.replace(/\.ts$/, '') : top!;
+}
+
+function levelOf(file: string): number {
+  return levels.findIndex((units) => units.includes(unitOf(file)));
+}
+
+/** One line for each import that breaks a rule. */
+function offences(broken: (file: string, imported: Import) => string | undefined): string[] {
+  return files.flatMap((file) =>
+    imports.get(file)!.flatMap((imported) => {
+      const why = broken(file, imported);
+      return why === undefined ? [] : [`${file} imports ${imported.specifier}: ${why}`];
+    }),
+  );
+}
+
+describe('levels', () => {
+  it('every file has one', () => {
+    expect(files.filter((file) => levelOf(file) < 0)).toEqual([]);
+  });
+
+  it('imports go downward, or stay in their folder', () => {
+    const wrong = offences((file, { file: target }) => {
+      if (target === undefined || unitOf(target) === unitOf(file)) return undefined;
+      if (!target.startsWith('src/') && !target.startsWith('commands/')) return 'outside src and commands';
+      const [from, to] = [levelOf(file), levelOf(target)];
+      return to < from ? undefined : `${unitOf(file)} is on level ${from}, ${unitOf(target)} on level ${to}`;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('relative imports name an existing file, with .js at the end', () => {
+    const wrong = offences((_, { specifier, file }) =>
+      file === undefined || (specifier.endsWith('.js') && existsSync(join(root, file)))
+        ? undefined
+        : 'no such file',
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('report reads results only', () => {
+    const readable = ['report', 'results', 'config', 'errors'];
+    const wrong = offences((file, { file: target }) =>
+      unitOf(file) !== 'report' || target === undefined || readable.includes(unitOf(target))
+        ? undefined
+        : 'not a result',
+    );
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('packages', () => {
+  it('each heavy one has one door', () => {
+    const wrong = offences((file, { specifier }) => {
+      const door = doors.find(([pattern]) => pattern.test(specifier));
+      if (door === undefined) return undefined;
+      const here = door[1].some((place) => (place.endsWith('/') ? file.startsWith(place) : file === place));
+      return here ? undefined : `only ${door[1].join(', ')} may`;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('the product imports only what package.json says a user has', () => {
+    const manifest = JSON.parse(textOf('package.json'));
+    const installed = [
+      ...Object.keys(manifest.dependencies),
+      ...Object.keys(manifest.optionalDependencies ?? {}),
+    ];
+    // The CPU build is put there by scripts/build-tfjs-node.sh; its door takes whichever of the two loads.
+    installed.push('@tensorflow/tfjs-node');
+    const wrong = offences((_, { specifier, file }) => {
+      if (file !== undefined || specifier.startsWith('node:')) return undefined;
+      return installed.includes(packageOf(specifier)) ? undefined : 'not among dependencies';
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('commands load nothing but oclif and Node before they run', () => {
+    const wrong: string[] = [];
+    const seen = new Set<string>();
+    const visit = (file: string, path: string[]): void => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      for (const { specifier, file: target, kind } of imports.get(file) ?? []) {
+        if (kind !== 'static') continue;
+        if (target !== undefined) visit(target, [...path, target]);
+        else if (!/^(node:|@oclif\/core)/.test(specifier)) wrong.push(`${path.join(' -> ')} -> ${specifier}`);
+      }
+    };
+    for (const file of files)
+      if (/^(commands\/|src\/main\.ts$|src\/cli\/not_found\.ts$)/.test(file)) visit(file, [file]);
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('files', () => {
+  const all = [...files, ...sourceFiles('test', 'benchmarks')];
+
+  it('have at most 400 lines', () => {
+    const lines = (file: string) => textOf(file).trimEnd().split('\n').length;
+    expect(all.filter((file) => lines(file) > 400).map((file) => `${file}: ${lines(file)} lines`)).toEqual(
+      [],
+    );
+  });
+
+  it('open with a comment that says what they are for', () => {
+    const role = /^(#!.*\n)?\/\/ \S.{15,}/;
+    expect(all.filter((file) => !role.test(textOf(file)))).toEqual([]);
+  });
+
+  it('are not called utils, helpers or misc', () => {
+    expect(all.filter((file) => /(^|[/_-])(utils?|helpers?|misc|common)([/_.-]|$)/i.test(file))).toEqual([]);
+  });
+});

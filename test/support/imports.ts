@@ -1,0 +1,87 @@
+// Reads the imports of the project's TypeScript files, for the rules of test/architecture.test.ts.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+/** Root of the project. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** One import of a file. `kind` says when it is loaded: with the file, by `import()` or `require` when reached, or never (types). */
+export interface Import {
+  /** As written: a relative path, a package or a node: module. */
+  specifier: string;
+  /** The file of the project that it stands for (src/..., commands/...); undefined for a package. */
+  file?: string;
+  kind: 'static' | 'dynamic' | 'type';
+}
+
+/** The paths of all .ts files below the folders, relative to the root, sorted. */
+export function sourceFiles(...folders: string[]): string[] {
+  return folders
+    .flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) =>
+        posix.join(folder, name),
+      ),
+    )
+    .filter((name) => name.endsWith('.ts'))
+    .sort();
+}
+
+export function textOf(file: string): string {
+  return readFileSync(join(root, file), 'utf8');
+}
+
+/** Every import of a file, in the order written. `text` is what the file holds. */
+export function importsOf(file: string, text = textOf(file)): Import[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const imports: Import[] = [];
+  const add = (literal: ts.Node | undefined, kind: Import['kind']) => {
+    if (literal === undefined || !ts.isStringLiteralLike(literal)) return;
+    const specifier = literal.text;
+    const target = specifier.startsWith('.')
+      ? posix.join(dirname(file), specifier).replace(/\.js$/, '.ts')
+      : undefined;
+    imports.push({ specifier, file: target, kind });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node))
+      add(node.moduleSpecifier, onlyTypes(node.importClause) ? 'type' : 'static');
+    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly ? 'type' : 'static');
+    else if (ts.isImportEqualsDeclaration(node) && ts.isExternalModuleReference(node.moduleReference))
+      add(node.moduleReference.expression, 'static');
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
+      add(node.argument.literal, 'type');
+    else if (ts.isCallExpression(node) && loadsModule(node.expression)) add(node.arguments[0], 'dynamic');
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return imports;
+}
+
+/** `import type`, or an import whose names are all types: the compiler leaves it out. */
+function onlyTypes(clause: ts.ImportClause | undefined): boolean {
+  if (clause === undefined) return false;
+  if (clause.isTypeOnly) return true;
+  const names = clause.namedBindings;
+  const listed = names !== undefined && ts.isNamedImports(names) ? names.elements : undefined;
+  return (
+    clause.name === undefined &&
+    listed !== undefined &&
+    listed.length > 0 &&
+    listed.every((name) => name.isTypeOnly)
+  );
+}
+
+/** `import(...)`, `require(...)`, `require.resolve(...)`, or a call of what `createRequire` made under such a name. */
+function loadsModule(callee: ts.Expression): boolean {
+  if (callee.kind === ts.SyntaxKind.ImportKeyword) return true;
+  const name = ts.isPropertyAccessExpression(callee) ? callee.expression.getText() : callee.getText();
+  return name === 'require' || /^createRequire\(/.test(name);
+}
+
+/** The package of a specifier: `@scope/name` or `name`, without what follows. */
+export function packageOf(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
