@@ -7,7 +7,7 @@ import { UsageError } from '../src/errors.js';
 import { drawMask, drawMasks, drawRectangle, type Masking, maskCounts } from '../src/masks.js';
 import { stream } from '../src/tensor/random.js';
 
-const official: Masking = { type: 'inverse-block', ratio: 0.65, roll: true, aspect: [0.5, 2], predict: 0.05 };
+const official: Masking = { type: 'inverse', ratio: 0.65, roll: true, aspect: [0.5, 2], predict: 0.05 };
 
 describe('counts', () => {
   it('are the published ones', () => {
@@ -40,7 +40,7 @@ describe('counts', () => {
 });
 
 const maskings = fc.record({
-  type: fc.constantFrom('random', 'block', 'inverse-block'),
+  type: fc.constantFrom('random', 'block', 'inverse'),
   ratio: fc.double({ min: 0.05, max: 0.95, noNaN: true }),
   roll: fc.boolean(),
   aspect: fc.constantFrom([0.5, 2], [0.2, 0.3], [1, 1], [3, 5]) as fc.Arbitrary<[number, number]>,
@@ -147,7 +147,7 @@ describe('on average', () => {
   const options = { ...official, predict: 0.2 };
   const counts = maskCounts(options, 8, 12);
 
-  it.each(['random', 'block', 'inverse-block'] as const)(
+  it.each(['random', 'block', 'inverse'] as const)(
     '%s with roll treats every position alike',
     (type) => {
       const seen = counts.visible / counts.tokens;
@@ -159,7 +159,7 @@ describe('on average', () => {
 
   it('inverse-block without roll shows the middle more than the corners, block without roll hides it', () => {
     const [corner, middle] = [0, 4 * 12 + 6];
-    const shown = frequency({ ...options, type: 'inverse-block', roll: false }, 'visible');
+    const shown = frequency({ ...options, type: 'inverse', roll: false }, 'visible');
     expect(shown[middle]! - shown[corner]!).toBeGreaterThan(0.3);
     const block = frequency({ ...options, type: 'block', roll: false }, 'visible');
     expect(block[middle]! - block[corner]!).toBeLessThan(-0.3);

@@ -5,8 +5,9 @@ import { primitive } from './primitive.js';
 /** The two halves of the last axis exchanged, x [..., d]. */
 function swapHalves(x: Tensor): Tensor {
   const half = x.shape[x.shape.length - 1]! / 2;
-  const [a, b] = tf.split(x, [half, half], -1) as [Tensor, Tensor];
-  return tf.concat([b, a], -1);
+  const size = [...x.shape.slice(0, -1), half];
+  const from = (start: number): Tensor => tf.slice(x, [...size.slice(0, -1).map(() => 0), start], size);
+  return tf.concat([from(half), from(0)], -1);
 }
 
 /** Cosine and signed sine of the angles; `signedSin` is [-sin | +sin], so that y = x * cos + swap(x) * signedSin. */

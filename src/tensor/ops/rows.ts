@@ -1,36 +1,39 @@
-// Row selection and repetition whose gradients are gathers and sums rather than scatters.
+// Sample selection and row repetition whose gradients are gathers and sums rather than scatters.
 import { type Tensor, tf } from '../tf.js';
 
-/**
- * Rows `index` of x [N, ...], all different. `inverse` [N] says where each row of x went, or index.length for rows not
- * taken; with it the gradient is a gather too.
- */
-export function takeRows(x: Tensor, index: Tensor, inverse: Tensor): Tensor {
+/** Which samples of a batch are kept: `kept` [n] are their indices, `inverse` [B] where each went (n = not kept). */
+export interface KeptSamples {
+  kept: Tensor;
+  inverse: Tensor;
+}
+
+/** Samples `kept` of x [T, B, D] -> [T, n, D]. */
+export function takeSamples(x: Tensor, { kept, inverse }: KeptSamples): Tensor {
   return tf.customGrad((...args: unknown[]) => {
     const [x, save] = args as [Tensor, (t: Tensor[]) => void];
-    save([index, inverse]);
+    save([inverse]);
     return {
-      value: tf.gather(x, index as never),
-      gradFunc: (dy: Tensor, [, inverse]: Tensor[]) => gatherOrZero(dy, inverse!),
+      value: tf.gather(x, kept as never, 1),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => gatherOrZero(dy, saved[0]!),
     };
   })(x);
 }
 
-/** The reverse of takeRows: y [index.length, ...] spread to N rows, zero where no row was taken. */
-export function spreadRows(y: Tensor, index: Tensor, inverse: Tensor): Tensor {
+/** The reverse of takeSamples: y [T, n, D] -> [T, B, D], zero for samples that were not kept. */
+export function spreadSamples(y: Tensor, { kept, inverse }: KeptSamples): Tensor {
   return tf.customGrad((...args: unknown[]) => {
     const [y, save] = args as [Tensor, (t: Tensor[]) => void];
-    save([index, inverse]);
+    save([kept]);
     return {
       value: gatherOrZero(y, inverse),
-      gradFunc: (dy: Tensor, [index]: Tensor[]) => tf.gather(dy, index as never),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => tf.gather(dy, saved[0] as never, 1),
     };
   })(y);
 }
 
 function gatherOrZero(y: Tensor, inverse: Tensor): Tensor {
-  const zero = tf.zeros([1, ...y.shape.slice(1)]);
-  return tf.gather(tf.concat([y, zero], 0), inverse as never);
+  const [t, , d] = y.shape as [number, number, number];
+  return tf.gather(tf.concat([y, tf.zeros([t, 1, d])], 1), inverse as never, 1);
 }
 
 /** Each row of x [R, D] `times` times in a run: [R * times, D], row r * times + b = x[r]. */

@@ -5,8 +5,9 @@ import type { OnnxBuilder } from '../builder.js';
 import type { Attrs, Node, Value } from '../ir.js';
 import { defineRule, type Typed } from '../rules.js';
 
+/** The axes of a reduction: the attribute is `reductionIndices` on Max and `axis` on the others. */
 const axesOf = (x: Value, attrs: Attrs): number[] =>
-  tf.util.parseAxisParam(attrs.axis as number | number[], x.shape);
+  tf.util.parseAxisParam((attrs.axis ?? attrs.reductionIndices) as number | number[], x.shape);
 
 function reduced(values: Value[], attrs: Attrs): Typed[] {
   const x = values[0]!;

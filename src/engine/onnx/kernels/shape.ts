@@ -1,6 +1,7 @@
 // Rules of the kernels that move data: no arithmetic, so no floating-point operations.
 import { tf } from '../../../tensor/tf.js';
 import { elements } from '../../program.js';
+import type { Attrs, Value } from '../ir.js';
 import { defineRule, type Rule } from '../rules.js';
 
 const moves = (kernel: string, rule: Omit<Rule, 'flop'>): void =>
@@ -113,3 +114,25 @@ moves('Tile', {
   infer: ([x], attrs) => [[x!.shape.map((d, i) => d * (attrs.reps as number[])[i]!), x!.dtype]],
   lower: (b, node, [x]) => [b.node('Tile', [x!, b.i64(node.attrs.reps as number[])])],
 });
+
+moves('SplitV', {
+  inputs: ['x'],
+  infer: ([x], attrs) => {
+    const axis = tf.util.parseAxisParam(attrs.axis as number, x!.shape)[0]!;
+    return splitSizes(x!, attrs).map((n) => [x!.shape.map((d, i) => (i === axis ? n : d)), x!.dtype]);
+  },
+  lower: (b, node, [x]) => {
+    const sizes = splitSizes(node.inputs[0]!, node.attrs);
+    const axis = tf.util.parseAxisParam(node.attrs.axis as number, node.inputs[0]!.shape)[0]!;
+    return b.nodeN('Split', [x!, b.i64(sizes)], sizes.length, { axis });
+  },
+});
+
+function splitSizes(x: Value, attrs: Attrs): number[] {
+  const axis = tf.util.parseAxisParam(attrs.axis as number, x.shape)[0]!;
+  return tf.backend_util.prepareSplitSize(
+    { shape: x.shape } as never,
+    attrs.numOrSizeSplits as number | number[],
+    axis,
+  );
+}

@@ -1,0 +1,31 @@
+// Sinkhorn-Knopp assignments, position-wise (the paper's proposal) and standard. Source: paper Sec. 3.1, Table 1i.
+import { product } from '../tensor/ops/index.js';
+import { type Tensor, tf } from '../tensor/tf.js';
+
+export interface SinkhornOptions {
+  temperature: number;
+  iterations: number;
+  /** `positionwise`: one run for each patch position over the batch; `standard`: one run over all tokens. */
+  variant: 'positionwise' | 'standard';
+}
+
+/**
+ * Soft assignments [N, B, K] of logits [N, B, K]; no gradient. The matrix M = exp(logits / temperature + 50 - column
+ * maximum) is only read: the alternating normalisations update a row and a column factor.
+ */
+export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
+  const [positions, batch, k] = logits.shape as [number, number, number];
+  const [n, b] = o.variant === 'positionwise' ? [positions, batch] : [1, positions * batch];
+  const scaled = tf.mul(tf.reshape(logits, [n, b, k]), 1 / o.temperature);
+  const m = tf.exp(tf.sub(scaled, tf.sub(tf.max(scaled, 1, true), 50)));
+  let row: Tensor = tf.ones([n, 1, b]);
+  let column: Tensor = tf.ones([n, k, 1]);
+  for (let i = 0; i < o.iterations; i++) {
+    const columnSum = tf.reshape(product(row, m), [n, k, 1]);
+    column = tf.div(column, tf.add(tf.mul(column, columnSum), 1e-8));
+    const rowSum = tf.reshape(product(m, column), [n, 1, b]);
+    row = tf.div(row, tf.add(tf.mul(row, rowSum), 1e-8));
+  }
+  const assigned = tf.mul(tf.mul(m, tf.reshape(row, [n, b, 1])), tf.reshape(column, [n, 1, k]));
+  return tf.reshape(assigned, [positions, batch, k]);
+}
