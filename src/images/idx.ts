@@ -1,0 +1,170 @@
+// IDX files (the format of MNIST and Fashion-MNIST), gzipped or not, as an image source.
+
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import { DataError } from '../errors.js';
+import type { ImageSource, SourceOptions } from './source.js';
+import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
+
+const IMAGES_MAGIC = 0x00000803; // unsigned bytes, three dimensions
+const LABELS_MAGIC = 0x00000801; // unsigned bytes, one dimension
+const PREFIX = { train: 'train', test: 't10k' } as const;
+const HOW_TO_GET =
+  "expected IDX files such as train-images-idx3-ubyte.gz; on Debian 'apt-get install dataset-fashion-mnist' puts Fashion-MNIST under /usr/share/datasets/fashion-mnist";
+
+/** Labels of Fashion-MNIST; its label files are known by their digest, whatever the folder is called. */
+export const FASHION_CLASSES = [
+  'T-shirt',
+  'trouser',
+  'pullover',
+  'dress',
+  'coat',
+  'sandal',
+  'shirt',
+  'sneaker',
+  'bag',
+  'ankle boot',
+];
+const FASHION_LABEL_DIGESTS = [
+  'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9', // train, uncompressed
+  '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34', // test
+];
+
+/** One split of an IDX data set: grey bytes [count, height, width] and one label an image. */
+export interface IdxData {
+  images: Uint8Array;
+  labels: Uint8Array;
+  count: number;
+  height: number;
+  width: number;
+  classes: string[];
+  /** SHA-256 over both files, uncompressed. */
+  digest(): string;
+}
+
+/** Opens `idx:DIR`: grey pictures (as RGB) with labels, splits train and test. Throws DataError. */
+export async function openIdx(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
+  checkOptions(uri, ['split']);
+  const split = splitOption(uri, options.split) ?? 'train';
+  const { images, labels, count, height, width, classes, digest } = await readIdx(uri.place, split);
+  const area = height * width;
+  return {
+    uri: canonicalUri('idx', uri.place, { split }),
+    split,
+    length: count,
+    classes,
+    nativeSize: { height, width },
+    name: (i) => `${split} image ${i}`,
+    label: (i) => labels[i],
+    async read(i) {
+      const data = new Uint8Array(area * 3);
+      for (let p = 0; p < area; p++) data.fill(images[i * area + p]!, p * 3, p * 3 + 3);
+      return { data, height, width };
+    },
+    identity: async () => digest(),
+  };
+}
+
+/** Reads the images and labels of one split from `folder`. Throws DataError naming the file that is missing or wrong. */
+export async function readIdx(folder: string, split: 'train' | 'test'): Promise<IdxData> {
+  const directory = resolve(folder);
+  const found = await stat(directory).catch(() => undefined);
+  if (!found?.isDirectory()) {
+    throw new DataError(`${directory} is not a folder: ${HOW_TO_GET}`, { folder: directory });
+  }
+  const images = await readIdxFile(directory, `${PREFIX[split]}-images-idx3-ubyte`, IMAGES_MAGIC);
+  const labels = await readIdxFile(directory, `${PREFIX[split]}-labels-idx1-ubyte`, LABELS_MAGIC);
+  const [count, height, width] = images.sizes as [number, number, number];
+  if (labels.sizes[0] !== count) {
+    throw new DataError(
+      `${labels.file} has ${labels.sizes[0]} labels but ${images.file} has ${count} images: they are not of one set`,
+      { file: labels.file },
+    );
+  }
+  if (count === 0 || height === 0 || width === 0) {
+    throw new DataError(`${images.file} holds no images`, { file: images.file });
+  }
+  const fashion = FASHION_LABEL_DIGESTS.includes(sha256(labels.bytes));
+  let highest = 0;
+  for (const label of labels.values) highest = Math.max(highest, label);
+  return {
+    images: images.values,
+    labels: labels.values,
+    count,
+    height,
+    width,
+    classes: fashion ? FASHION_CLASSES : Array.from({ length: highest + 1 }, (_, i) => `${i}`),
+    digest: () => sha256(`${sha256(images.bytes)} ${sha256(labels.bytes)}`),
+  };
+}
+
+function sha256(content: Uint8Array | string): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+interface IdxFile {
+  file: string;
+  bytes: Uint8Array;
+  sizes: number[];
+  values: Uint8Array;
+}
+
+async function readIdxFile(directory: string, name: string, magic: number): Promise<IdxFile> {
+  // Mirrors of MNIST also write the third dash as a dot.
+  const names = [name, name.replace('-idx', '.idx')].flatMap((n) => [`${n}.gz`, n]);
+  let file = '';
+  let bytes: Uint8Array | undefined;
+  for (const candidate of names) {
+    file = join(directory, candidate);
+    try {
+      bytes = await readFile(file);
+      break;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT') throw new DataError(`${file} cannot be read: ${code}`, { file });
+    }
+  }
+  if (!bytes) {
+    throw new DataError(`${directory} has no ${name}[.gz]: ${HOW_TO_GET}`, { folder: directory });
+  }
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
+    try {
+      bytes = await promisify(gunzip)(bytes);
+    } catch (error) {
+      throw new DataError(`${file} cannot be decompressed: ${(error as Error).message}; copy it again`, {
+        file,
+      });
+    }
+  }
+  return { file, bytes, ...parseIdx(file, bytes, magic) };
+}
+
+function parseIdx(file: string, bytes: Uint8Array, magic: number): { sizes: number[]; values: Uint8Array } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const dimensions = magic & 0xff;
+  const header = 4 + 4 * dimensions;
+  const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
+  const found = bytes.length >= 4 ? view.getUint32(0) : 0;
+  if (found !== magic) {
+    throw new DataError(
+      `${file} is no IDX file of ${dimensions} dimensions: its magic number is ${bytes.length >= 4 ? hex(found) : 'missing'}, expected ${hex(magic)}`,
+      { file },
+    );
+  }
+  const sizes: number[] = [];
+  for (let d = 0; d < dimensions && bytes.length >= header; d++) sizes.push(view.getUint32(4 + 4 * d));
+  const expected = header + sizes.reduce((product, size) => product * size, 1);
+  if (bytes.length !== expected || sizes.length === 0) {
+    const kind = bytes.length < expected || sizes.length === 0 ? 'is truncated' : 'has bytes left over';
+    throw new DataError(
+      `${file} ${kind}: ${bytes.length} bytes, its header promises ${expected}; copy it again`,
+      {
+        file,
+      },
+    );
+  }
+  return { sizes, values: bytes.subarray(header) };
+}

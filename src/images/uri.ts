@@ -1,0 +1,120 @@
+// Image source URIs, `scheme:place?key=value&…`: parsing with strict keys, and the one spelling that is written to records.
+
+import { isAbsolute, resolve } from 'node:path';
+import { UsageError } from '../errors.js';
+
+/** Which part of a data set: `all` where it is not divided. */
+export type Split = 'train' | 'test' | 'all';
+
+/** The schemes that `openSource` knows, each with what it reads and an example. */
+export const SCHEMES = {
+  synthetic: {
+    reads: 'textured objects on textured backgrounds, generated; nothing to download',
+    example: 'synthetic:scenes?size=64&difficulty=0.5',
+  },
+  'fashion-scenes': {
+    reads: 'Fashion-MNIST garments composed on textured backgrounds, with label maps',
+    example: 'fashion-scenes:/usr/share/datasets/fashion-mnist?size=64',
+  },
+  idx: {
+    reads: 'IDX files (MNIST, Fashion-MNIST and kin), gzipped or not',
+    example: 'idx:/usr/share/datasets/fashion-mnist',
+  },
+  folder: {
+    reads: 'JPEG, PNG, WebP and TIFF files in class folders or flat',
+    example: 'folder:/data/imagenet?split=train',
+  },
+} as const;
+
+export type Scheme = keyof typeof SCHEMES;
+
+/** A source URI taken apart; `place` is what follows the scheme, `query` the options as written. */
+export interface SourceUri {
+  scheme: Scheme;
+  place: string;
+  query: Map<string, string>;
+  text: string;
+}
+
+/** Takes a source URI apart. Throws UsageError for a missing or unknown scheme, a missing place or a repeated option. */
+export function parseSourceUri(text: string): SourceUri {
+  const colon = text.indexOf(':');
+  const scheme = text.slice(0, Math.max(colon, 0));
+  if (!Object.hasOwn(SCHEMES, scheme)) {
+    const what = colon < 0 ? 'has no scheme' : `has the unknown scheme '${scheme}'`;
+    const known = Object.values(SCHEMES).map(({ example }) => example.split('?')[0]);
+    throw new UsageError(`Image source '${text}' ${what}; known sources: ${known.join(', ')}`);
+  }
+  const mark = text.indexOf('?', colon);
+  const place = text.slice(colon + 1, mark < 0 ? undefined : mark);
+  if (place === '') {
+    throw new UsageError(
+      `Image source '${text}' names no place; for example ${SCHEMES[scheme as Scheme].example}`,
+    );
+  }
+  const query = new Map<string, string>();
+  for (const part of mark < 0 ? [] : text.slice(mark + 1).split('&')) {
+    if (part === '') continue;
+    const [key, ...value] = part.split('=');
+    if (query.has(key!)) throw new UsageError(`Image source '${text}' names '${key}' twice`);
+    query.set(key!, value.join('='));
+  }
+  return { scheme: scheme as Scheme, place, query, text };
+}
+
+/** The URI with its place made absolute (where it is a path) and its options sorted: what records hold and workers open. */
+export function canonicalUri(
+  scheme: Scheme,
+  place: string,
+  options: Record<string, string | number | undefined>,
+): string {
+  const where = scheme === 'synthetic' || isAbsolute(place) ? place : resolve(place);
+  const query = Object.keys(options)
+    .filter((key) => options[key] !== undefined)
+    .sort()
+    .map((key) => `${key}=${options[key]}`);
+  return `${scheme}:${where}${query.length > 0 ? `?${query.join('&')}` : ''}`;
+}
+
+/** Throws UsageError when the URI has an option that is not in `known`. */
+export function checkOptions(uri: SourceUri, known: string[]): void {
+  for (const key of uri.query.keys()) {
+    if (!known.includes(key)) {
+      throw new UsageError(
+        `Image source '${uri.text}' has the unknown option '${key}'; known options: ${known.join(', ')}`,
+      );
+    }
+  }
+}
+
+/** The split that the URI names, else `fallback`. Throws UsageError for other words than train and test. */
+export function splitOption(
+  uri: SourceUri,
+  fallback: 'train' | 'test' | undefined,
+): 'train' | 'test' | undefined {
+  const value = uri.query.get('split');
+  if (value === undefined) return fallback;
+  if (value !== 'train' && value !== 'test') {
+    throw new UsageError(`Image source '${uri.text}' has split '${value}'; it must be train or test`);
+  }
+  return value;
+}
+
+/** A number option, checked against its bounds (inclusive). Throws UsageError naming the option, its value and the bounds. */
+export function numberOption(
+  uri: SourceUri,
+  key: string,
+  fallback: number,
+  bounds: { low: number; high: number; whole?: boolean },
+): number {
+  const text = uri.query.get(key);
+  const value = text === undefined ? fallback : text.trim() === '' ? Number.NaN : Number(text);
+  const { low, high, whole = true } = bounds;
+  if (!(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
+    const range = Number.isFinite(high) ? `from ${low} to ${high}` : `of at least ${low}`;
+    throw new UsageError(
+      `Image source '${uri.text}' has ${key}=${text ?? value}; it must be a ${whole ? 'whole number' : 'number'} ${range}`,
+    );
+  }
+  return value;
+}
