@@ -63,22 +63,29 @@ export class OnnxBuilder {
     return this.node('Reshape', [x, this.i64(shape)]);
   }
 
+  /** Renames the tensors that become outputs; one that is an input or serves twice is copied by an Identity. */
+  private nameOutputs(outputs: { name: string; tensor: string }[]): OnnxNode[] {
+    const made = new Set(this.nodes.flatMap((n) => n.outputs));
+    const renamed = new Map<string, string>();
+    const copies: OnnxNode[] = [];
+    for (const o of outputs) {
+      if (made.has(o.tensor) && !renamed.has(o.tensor)) renamed.set(o.tensor, o.name);
+      else copies.push({ op: 'Identity', domain: '', inputs: [o.tensor], outputs: [o.name], attrs: {} });
+    }
+    const name = (t: string): string => renamed.get(t) ?? t;
+    return [...this.nodes, ...copies].map((n) => ({
+      ...n,
+      inputs: n.inputs.map(name),
+      outputs: n.outputs.map(name),
+    }));
+  }
+
   encode(
     name: string,
     inputs: { name: string; shape: number[]; dtype: ProgramDType }[],
     outputs: { name: string; tensor: string; shape: number[]; dtype: ProgramDType }[],
   ): Uint8Array {
-    // A graph output needs a name of its own: an input or a shared value cannot be renamed.
-    const nodes = [
-      ...this.nodes,
-      ...outputs.map((o) => ({
-        op: 'Identity',
-        domain: '',
-        inputs: [o.tensor],
-        outputs: [o.name],
-        attrs: {},
-      })),
-    ];
+    const nodes = this.nameOutputs(outputs);
     const info = (n: { name: string; shape: number[]; dtype: ProgramDType }) => ({
       name: n.name,
       type: {

@@ -41,8 +41,8 @@ defineRule('Rotary', {
     const per = elements(shape) / (rows * d);
     const half = d / 2;
     const table = (t: string): string => b.reshape(t, [rows, 1, d]);
-    const [x1, x2] = b.nodeN('Split', [b.reshape(x!, [rows * per, d]), b.i64([half, half])], 2, { axis: 1 });
-    const swapped = b.reshape(b.node('Concat', [x2!, x1!], { axis: 1 }), [rows, per, d]);
+    const halves = b.reshape(x!, [rows * per, 2, half]);
+    const swapped = b.reshape(b.node('Gather', [halves, b.i64([1, 0])], { axis: 1 }), [rows, per, d]);
     const y = b.node('Add', [
       b.node('Mul', [b.reshape(x!, [rows, per, d]), table(cos!)]),
       b.node('Mul', [swapped, table(sin!)]),

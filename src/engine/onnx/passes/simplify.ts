@@ -9,7 +9,6 @@ const sameShape = (a: number[], b: number[]): boolean =>
 function uniform(v: Value, producer: Map<Value, Node>): number | undefined {
   if (v.data) {
     const first = Number(v.data[0]);
-    if (v.data.length > 4096) return undefined;
     for (let i = 1; i < v.data.length; i++) if (Number(v.data[i]) !== first) return undefined;
     return first;
   }
