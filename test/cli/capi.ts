@@ -1,0 +1,27 @@
+// Runs the built `capi` as a user does: a process of its own, with its output and exit code.
+
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** Root of the project. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What one run of `capi` printed and how it ended. */
+export interface Run {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs `capi ARGS` on the last build, outside the environment of the test runner. */
+export function capi(args: string[], env: Record<string, string> = {}): Run {
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([key]) => !/^(VITEST|NODE_ENV|DEBUG|CAPI_)/.test(key)),
+  );
+  const result = spawnSync(process.execPath, [`${root}dist/src/main.js`, ...args], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...clean, NO_COLOR: '1', ...env },
+  });
+  return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+}
