@@ -1,14 +1,57 @@
 // `capi doctor`: which engines load here, on which devices, how fast, and what to type to get the others.
 
 import { BaseCommand } from '../src/cli/base.js';
+import { columns } from '../src/cli/table.js';
+import { EngineError } from '../src/errors.js';
 
 export default class Doctor extends BaseCommand<typeof Doctor> {
   static override summary =
     'Show the engines of this machine, how fast they are, and how to get a missing one.';
+  static override description =
+    `Loads every engine on every device that it knows and times a product of two float32 matrices.
+Takes some seconds. Ends with an error when no engine loads.`;
 
   async run(): Promise<unknown> {
     await this.parse(Doctor);
-    this.log(`node ${process.version}`);
-    return { node: process.version };
+    const os = await import('node:os');
+    const { openEngine, probeEngines } = await import('../src/engine/select.js');
+    const engines = await probeEngines();
+    if (!engines.some((report) => report.loads)) {
+      throw new EngineError(
+        `no engine loads: ${engines.map((report) => report.detail).join('; ')}. Try: npm ci`,
+      );
+    }
+    const auto = await openEngine({ name: 'auto', device: 'auto', threads: null });
+    const machine = {
+      capi: this.config.version,
+      node: process.version,
+      platform: `${process.platform}-${process.arch}`,
+      cpu: os.cpus()[0]?.model ?? 'unknown',
+      cores: os.availableParallelism(),
+      memory_gib: Math.round(os.totalmem() / 2 ** 30),
+    };
+    this.log(`capi ${machine.capi}, Node ${machine.node}, ${machine.platform}`);
+    this.log(`${machine.cores} cores (${machine.cpu}), ${machine.memory_gib} GiB\n`);
+    const rows = engines.map((report) => [
+      report.engine,
+      report.device,
+      report.loads ? 'yes' : 'no',
+      report.gflops?.toPrecision(3) ?? '',
+      report.version ?? '',
+      report.loads ? report.detail : '',
+    ]);
+    this.log(columns([['engine', 'device', 'loads', 'GFLOP/s', 'version', ''], ...rows]));
+    this.log(`\n--engine auto takes ${auto.name} on ${auto.device}.`);
+    for (const report of engines.filter((one) => !one.loads)) {
+      this.log(`\n${report.engine} on ${report.device} does not load: ${reasonOf(report)}`);
+      if (report.fix !== undefined) this.log(`  to get it: ${report.fix}`);
+    }
+    return { ...machine, auto: { engine: auto.name, device: auto.device }, engines };
   }
+}
+
+/** Why an engine does not load, without what to type (which stands below it) and without the places in a library's sources. */
+function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
+  const text = fix === undefined ? detail : detail.replace(fix, '');
+  return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
 }

@@ -15,7 +15,6 @@ const count = (least = 1) => leaf(z.int().min(least), `a whole number of at leas
 const countOrNull = (least = 1) =>
   leaf(z.int().min(least).nullable(), `a whole number of at least ${least}, or null`);
 const share = () => leaf(z.number().min(0).max(1), 'a number from 0 to 1');
-const shareOrNull = () => leaf(z.number().min(0).max(1).nullable(), 'a number from 0 to 1, or null');
 const shareBelowOne = () => leaf(z.number().min(0).lt(1), 'a number from 0 up to, but not including, 1');
 const shareInside = () => leaf(z.number().gt(0).lt(1), 'a number between 0 and 1');
 const shareAboveZero = () => leaf(z.number().gt(0).max(1), 'a number above 0, up to 1');
@@ -109,8 +108,6 @@ const optim = section({
   truncation: shareBelowOne().default(0.2),
   /** Teacher momentum after the warm-up, the lowest of the run. */
   momentum: share().default(0.999),
-  /** null: as `warmup`. */
-  clustering_warmup: shareOrNull().default(null),
   /** Largest norm of the student's gradient; null: not clipped. */
   clip_norm: leaf(z.number().gt(0).nullable(), 'a number above 0, or null').default(null),
 });

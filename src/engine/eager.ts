@@ -1,6 +1,15 @@
 // Runs a program op by op on a TensorFlow.js backend: the tensorflow and reference engines share it.
 import { type Tensor, tf } from '../tensor/tf.js';
-import type { DeviceName, Engine, EngineName, Executable, Program, TensorSpec, Values } from './program.js';
+import type {
+  DeviceName,
+  Engine,
+  EngineName,
+  Executable,
+  Outputs,
+  Program,
+  TensorSpec,
+  Values,
+} from './program.js';
 
 export class EagerEngine implements Engine {
   constructor(
@@ -8,6 +17,7 @@ export class EagerEngine implements Engine {
     readonly device: DeviceName,
     readonly version: string,
     private readonly backend: string,
+    readonly threads?: number,
   ) {}
 
   async load(program: Program): Promise<Executable> {
@@ -53,7 +63,7 @@ class EagerExecutable implements Executable {
     return Object.fromEntries(entries);
   }
 
-  async run(inputs: Record<string, Values>): Promise<Record<string, Float32Array | Int32Array>> {
+  async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
     this.enter();
     const outputs = tf.tidy(() => {
       const tensors: Record<string, Tensor> = { ...this.state };
@@ -69,15 +79,20 @@ class EagerExecutable implements Executable {
         Object.entries(out).map(([n, t]) => [n, Object.values(tensors).includes(t) ? tf.clone(t) : t]),
       );
     });
-    const results: Record<string, Float32Array | Int32Array> = {};
+    const results: Outputs = {};
+    const next: Record<string, Tensor> = {};
     for (const [name, t] of Object.entries(outputs)) {
       if (this.program.state.includes(name)) {
-        this.state[name]?.dispose();
-        this.state[name] = t;
+        next[name] = t;
       } else {
         results[name] = ((await t.data()) as Float32Array).slice();
         t.dispose();
       }
+    }
+    const accepted = accept(results);
+    for (const [name, t] of Object.entries(next)) {
+      (accepted ? this.state[name]! : t).dispose();
+      if (accepted) this.state[name] = t;
     }
     return results;
   }

@@ -23,14 +23,19 @@ export interface Program {
   run(inputs: NamedTensorMap): NamedTensorMap;
 }
 
+export type Outputs = Record<string, Float32Array | Int32Array>;
+
 /** A program loaded on an engine. Inputs and outputs are flat row-major arrays. */
 export interface Executable {
   /** Sets state tensors (all of them before the first step). The values are copied. */
   setState(values: Record<string, Values>): void;
   /** A copy of the state tensors named, or of all. */
   getState(names?: string[]): Promise<Record<string, Float32Array>>;
-  /** One step: takes the inputs that are not state, returns the outputs that are not state. */
-  run(inputs: Record<string, Values>): Promise<Record<string, Float32Array | Int32Array>>;
+  /**
+   * One step: takes the inputs that are not state, returns the outputs that are not state. The new state takes effect
+   * unless `accept` looks at the outputs and says no: then the step never happened.
+   */
+  run(inputs: Record<string, Values>, accept?: (outputs: Outputs) => boolean): Promise<Outputs>;
   dispose(): Promise<void>;
 }
 

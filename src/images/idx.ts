@@ -1,11 +1,11 @@
 // IDX files (the format of MNIST and Fashion-MNIST), gzipped or not, as an image source.
 
-import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { DataError } from '../errors.js';
+import { sha256 } from '../tensor/hash.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 
@@ -99,10 +99,6 @@ export async function readIdx(folder: string, split: 'train' | 'test'): Promise<
     classes: fashion ? FASHION_CLASSES : Array.from({ length: highest + 1 }, (_, i) => `${i}`),
     digest: () => sha256(`${sha256(images.bytes)} ${sha256(labels.bytes)}`),
   };
-}
-
-function sha256(content: Uint8Array | string): string {
-  return createHash('sha256').update(content).digest('hex');
 }
 
 interface IdxFile {

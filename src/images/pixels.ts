@@ -59,16 +59,6 @@ export async function decodeLabelMap(path: string): Promise<LabelMap> {
   return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), height, width };
 }
 
-/** Height and width of an image file as displayed (EXIF rotation applied), from its header alone. Throws DataError. */
-export async function imageSize(path: string): Promise<{ height: number; width: number }> {
-  try {
-    const { autoOrient } = await sharp(path).metadata();
-    return { height: autoOrient.height, width: autoOrient.width };
-  } catch (error) {
-    throw new DataError(`${path} cannot be read: ${reason(error)}`, { file: path });
-  }
-}
-
 /** RGB bytes as a PNG file's bytes. */
 export async function encodePng(image: RawImage): Promise<Uint8Array> {
   const raw = { width: image.width, height: image.height, channels: 3 as const };

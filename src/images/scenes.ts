@@ -1,6 +1,6 @@
 // What the generated sources share: options, splits, and a picture of several placed objects with its label map.
 
-import { createHash } from 'node:crypto';
+import { sha256 } from '../tensor/hash.js';
 import type { Random } from '../tensor/random.js';
 import type { LabelMap, RawImage } from './resample.js';
 import type { ImageSource, SourceOptions } from './source.js';
@@ -76,7 +76,7 @@ export function sceneSource(parts: {
     },
     async identity() {
       const query = canonicalUri(parts.scheme, '/', { split, size, count, seed, ...extra });
-      return createHash('sha256').update(`${query} ${parts.content()}`).digest('hex');
+      return sha256(`${query} ${parts.content()}`);
     },
   };
 }

@@ -24,7 +24,10 @@ function tablesFor(coords: Tensor): (freqs: Tensor) => RotaryTable {
   const known = new Map<Tensor, RotaryTable>();
   return (freqs) => {
     let table = known.get(freqs);
-    if (!table) known.set(freqs, (table = rotaryTable(coords, freqs)));
+    if (!table) {
+      table = rotaryTable(coords, freqs);
+      known.set(freqs, table);
+    }
     return table;
   };
 }

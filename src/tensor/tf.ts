@@ -4,5 +4,5 @@ import * as tf from '@tensorflow/tfjs';
 // Silences the "running TensorFlow.js in Node.js" banner; the engines check shapes and values themselves.
 tf.enableProdMode();
 
+export type { DataType, NamedTensorMap, Tensor, TensorInfo } from '@tensorflow/tfjs';
 export { tf };
-export type { Tensor, TensorInfo, DataType, NamedTensorMap } from '@tensorflow/tfjs';

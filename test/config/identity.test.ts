@@ -20,7 +20,6 @@ function other(key: string, value: unknown): string {
     'engine.name': 'onnx',
     'engine.device': 'cpu',
     'model.predictor.drop_path': '0.5',
-    'optim.clustering_warmup': '0.5',
     'data.source': 'folder:x',
     evals: '[1]',
   };

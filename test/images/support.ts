@@ -1,34 +1,118 @@
-// Reads the reference pictures: the folder's files and what Pillow made of them.
+// What the image tests share: reference pictures, small data sets written to a temporary folder, and the compiled sources for threads.
 
-import { existsSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import ts from 'typescript';
+import { afterAll } from 'vitest';
+import type { ImageSource } from '../../src/images/index.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** `images/` of CAPI_REFERENCE_DIR when that has one, else the copy in test/golden. */
 export function referenceImages(): string {
-  const own = join(dirname(fileURLToPath(import.meta.url)), '../golden/images');
   const other = process.env.CAPI_REFERENCE_DIR;
-  return other && existsSync(join(other, 'images')) ? join(other, 'images') : own;
+  return other && existsSync(join(other, 'images'))
+    ? join(other, 'images')
+    : join(root, 'test/golden/images');
 }
 
-export interface ByteTensor {
-  shape: number[];
-  data: Uint8Array | Int32Array;
+/** A folder that is removed after the tests of the file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'capi-images-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }
 
-/** Tensors of a safetensors file that holds U8 and I32 only. */
-export function readTensors(path: string): Map<string, ByteTensor> {
-  const bytes = readFileSync(path);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >;
-  const tensors = new Map<string, ByteTensor>();
-  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
-    if (name === '__metadata__') continue;
-    const part = Uint8Array.from(bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]));
-    tensors.set(name, { shape, data: dtype === 'I32' ? new Int32Array(part.buffer) : part });
+/** Writes a file, making the folders above it. */
+export function put(path: string, bytes: Uint8Array | string): string {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** The bytes of an IDX file of unsigned bytes. */
+export function idxBytes(sizes: number[], values: ArrayLike<number>): Buffer {
+  const header = Buffer.alloc(4 + 4 * sizes.length);
+  header.writeUInt32BE(0x800 + sizes.length, 0);
+  sizes.forEach((size, d) => {
+    header.writeUInt32BE(size, 4 + 4 * d);
+  });
+  return Buffer.concat([header, Uint8Array.from(values)]);
+}
+
+/** Writes an IDX data set: in split s, image i is a filled square of level 100 + i (train) or 200 + i (test), labelled i % 10. */
+export function writeIdx(
+  folder: string,
+  counts: { train: number; test: number },
+  gzip: boolean,
+  side = 28,
+): string {
+  for (const [split, prefix] of [
+    ['train', 'train'],
+    ['test', 't10k'],
+  ] as const) {
+    const count = counts[split];
+    const pixels = new Uint8Array(count * side * side);
+    for (let i = 0; i < count; i++) {
+      for (let y = 4; y < side - 4; y++) {
+        const row = i * side * side + y * side;
+        pixels.fill((split === 'train' ? 100 : 200) + i, row + 4, row + side - 4);
+      }
+    }
+    const files = {
+      [`${prefix}-images-idx3-ubyte`]: idxBytes([count, side, side], pixels),
+      [`${prefix}-labels-idx1-ubyte`]: idxBytes(
+        [count],
+        Array.from({ length: count }, (_, i) => i % 10),
+      ),
+    };
+    for (const [name, bytes] of Object.entries(files)) {
+      put(join(folder, gzip ? `${name}.gz` : name), gzip ? gzipSync(bytes) : bytes);
+    }
   }
-  return tensors;
+  return folder;
+}
+
+/** The error that `run` throws. */
+export async function failure(run: () => unknown): Promise<Error> {
+  try {
+    await run();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('expected an error, there was none');
+}
+
+/**
+ * The batches module compiled to JavaScript, from which threads can start: the current sources, whatever `dist` holds.
+ */
+export async function compiledImages(): Promise<{
+  openBatches: typeof import('../../src/images/batches.js').openBatches;
+  openSource: (uri: string) => Promise<ImageSource>;
+}> {
+  const out = join(root, 'node_modules/.cache/capi-image-tests', `${process.pid}`);
+  afterAll(() => rmSync(out, { recursive: true, force: true }));
+  put(join(out, 'package.json'), '{"type": "module"}');
+  for (const folder of ['', 'tensor', 'images']) {
+    for (const file of readdirSync(join(root, 'src', folder)).filter((name) => name.endsWith('.ts'))) {
+      const text = readFileSync(join(root, 'src', folder, file), 'utf8');
+      const { outputText } = ts.transpileModule(text, {
+        compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+      });
+      put(join(out, folder, file.replace(/ts$/, 'js')), outputText);
+    }
+  }
+  const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(out, 'images', file)).href);
+  return { ...(await load('batches.js')), ...(await load('source.js')) };
 }

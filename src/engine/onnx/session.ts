@@ -6,6 +6,7 @@ import {
   type Engine,
   type Executable,
   elements,
+  type Outputs,
   type Program,
   type TensorSpec,
   type Values,
@@ -103,7 +104,7 @@ export class OnnxExecutable implements Executable {
     return Object.fromEntries(names.map((n) => [n, (this.current[n]!.data as Float32Array).slice()]));
   }
 
-  async run(inputs: Record<string, Values>): Promise<Record<string, Float32Array | Int32Array>> {
+  async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
     const feeds: Record<string, ort.Tensor> = {};
     for (const [name, spec] of Object.entries(this.program.inputs)) {
       const state = this.current[name];
@@ -116,10 +117,11 @@ export class OnnxExecutable implements Executable {
     for (const [name, t] of Object.entries(this.other)) fetches[OUTPUT_PREFIX + name] = t;
     for (const [name, t] of Object.entries(this.results)) fetches[OUTPUT_PREFIX + name] = t;
     await this.session.run(feeds, fetches);
-    [this.current, this.other] = [this.other, this.current];
-    return Object.fromEntries(
+    const outputs = Object.fromEntries(
       Object.entries(this.results).map(([n, t]) => [n, (t.data as Float32Array).slice()]),
     );
+    if (accept(outputs)) [this.current, this.other] = [this.other, this.current];
+    return outputs;
   }
 
   async dispose(): Promise<void> {

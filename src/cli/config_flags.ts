@@ -1,0 +1,41 @@
+// The flags that choose and change a config: the same on every command that takes one.
+import { Flags } from '@oclif/core';
+import type { Mapping } from '../config/keys.js';
+
+export const configFlags = {
+  data: Flags.string({ description: 'image source, e.g. folder:DIR', helpValue: 'SOURCE' }),
+  steps: Flags.integer({ description: 'length of the run; schedules are shares of it', min: 1 }),
+  seed: Flags.integer({ description: 'seed of everything random', min: 0 }),
+  engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
+  device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
+  threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
+  set: Flags.string({
+    description: 'change a config key, e.g. optim.lr=1e-3 (repeatable)',
+    helpValue: 'KEY=VALUE',
+    multiple: true,
+    multipleNonGreedy: true,
+    default: [],
+  }),
+};
+
+export interface ConfigFlagValues {
+  data?: string;
+  steps?: number;
+  seed?: number;
+  engine?: string;
+  device?: string;
+  threads?: number;
+  set: string[];
+}
+
+/** The part of a config that the flags set, for loadConfig's `overrides`. */
+export function overridesOf(flags: ConfigFlagValues): Mapping {
+  const defined = (values: Mapping): Mapping =>
+    Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined));
+  return defined({
+    seed: flags.seed,
+    data: flags.data === undefined ? undefined : { source: flags.data },
+    train: flags.steps === undefined ? undefined : { steps: flags.steps },
+    engine: defined({ name: flags.engine, device: flags.device, threads: flags.threads }),
+  });
+}

@@ -1,0 +1,109 @@
+// What `capi pretrain` does: config, signals, progress, and the object that --json prints.
+import { loadConfig } from '../config/index.js';
+import { pretrain, type StepReport } from '../pretrain/loop.js';
+import { defaultRunFolder, prepareRun } from '../pretrain/prepare.js';
+import { type ConfigFlagValues, overridesOf } from './config_flags.js';
+import { duration, Progress } from './progress.js';
+
+export interface PretrainFlags extends ConfigFlagValues {
+  preset: string;
+  out?: string;
+  allowEngineChange: boolean;
+  quiet: boolean;
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR2'] as const;
+
+/** Runs until done, and returns run, steps, images_per_second, loss, target_entropy, checkpoint, engine, device. */
+export async function runPretrain(flags: PretrainFlags): Promise<object> {
+  const { config, source } = loadConfig({
+    preset: flags.preset,
+    sets: flags.set,
+    overrides: overridesOf(flags),
+  });
+  const stop = new AbortController();
+  const onSignal = (): void => stop.abort();
+  for (const s of SIGNALS) process.on(s, onSignal);
+  const progress = new Progress<StepReport>(process.stderr, line, jsonLine);
+  try {
+    const prepared = await prepareRun(config);
+    const folder = flags.out ?? defaultRunFolder(source, prepared.identity);
+    const say = (text: string): void => {
+      if (!flags.quiet) progress.message(text);
+    };
+    const { engine } = prepared;
+    say(
+      `${folder}: ${config.train.steps} steps of ${config.train.batch} images from ${prepared.source.uri} on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads)`,
+    );
+    const result = await pretrain({
+      ...prepared,
+      folder,
+      allowEngineChange: flags.allowEngineChange,
+      signal: stop.signal,
+      onMessage: say,
+      onStep: (r) => {
+        if (!flags.quiet) progress.report(r, r.step === r.steps);
+      },
+    });
+    progress.end();
+    const summary = {
+      run: result.run,
+      steps: result.step,
+      images_per_second: Number(result.imagesPerSecond.toFixed(1)),
+      loss: { capi: result.capiLoss, clustering: result.clusteringLoss },
+      target_entropy: result.targetEntropy,
+      checkpoint: result.checkpoint,
+      engine: result.engine,
+      device: result.device,
+      resumed_from: result.resumedFrom,
+      waiting_share: Number(result.waitingShare.toFixed(4)),
+      skipped_images: result.skippedImages,
+    };
+    if (!flags.quiet) process.stdout.write(closing(summary));
+    return summary;
+  } finally {
+    progress.end();
+    for (const s of SIGNALS) process.off(s, onSignal);
+  }
+}
+
+function line(r: StepReport): string {
+  const width = 20;
+  const filled = Math.round((width * r.step) / r.steps);
+  const health = r.health ? ` dead ${(100 * r.health.deadShare).toFixed(0)}%` : '';
+  return (
+    `${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${r.step}/${r.steps} ` +
+    `${r.imagesPerSecond.toFixed(0)} img/s ETA ${duration(r.secondsLeft)} ` +
+    `loss ${r.capiLoss.toFixed(3)} clustering ${r.clusteringLoss.toFixed(3)} entropy ${r.targetEntropy.toFixed(2)}` +
+    `${r.waitingShare > 0.02 ? ` waiting ${(100 * r.waitingShare).toFixed(0)}%` : ''}${health}`
+  );
+}
+
+function jsonLine(r: StepReport): object {
+  const round = (x: number): number => Number(x.toPrecision(6));
+  return {
+    step: r.step,
+    steps: r.steps,
+    images_per_second: round(r.imagesPerSecond),
+    eta_seconds: Math.round(r.secondsLeft),
+    capi_loss: round(r.capiLoss),
+    clustering_loss: round(r.clusteringLoss),
+    target_entropy: round(r.targetEntropy),
+    waiting_share: round(r.waitingShare),
+  };
+}
+
+function closing(s: {
+  run: string;
+  steps: number;
+  images_per_second: number;
+  loss: { capi: number; clustering: number };
+  target_entropy: number;
+  checkpoint: string;
+}): string {
+  return (
+    `trained ${s.steps} steps at ${s.images_per_second} img/s: loss ${s.loss.capi.toFixed(4)}, ` +
+    `clustering ${s.loss.clustering.toFixed(4)}, target entropy ${s.target_entropy.toFixed(3)}\n` +
+    `run        ${s.run}\ncheckpoint ${s.checkpoint}\n`
+  );
+}

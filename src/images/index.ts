@@ -1,0 +1,28 @@
+// What other folders use of images.
+
+export {
+  type Batch,
+  type Batches,
+  type BatchOptions,
+  type BatchStats,
+  openBatches,
+} from './batches.js';
+export { decodeImage, decodeLabelMap, encodePng } from './pixels.js';
+export {
+  type Box,
+  type LabelMap,
+  type RawImage,
+  resizeAndCenterCrop,
+  resizeBicubic,
+  resizeNearest,
+} from './resample.js';
+export { type ImageSource, openSource, type SourceOptions } from './source.js';
+export {
+  channelStats,
+  contactSheet,
+  labelCounts,
+  paintLabels,
+  type Sample,
+  sampleSource,
+} from './survey.js';
+export { parseSourceUri, SCHEMES, type Split } from './uri.js';

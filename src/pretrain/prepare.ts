@@ -1,0 +1,73 @@
+// From a config to a run that can start: engine opened, engine settings resolved, data and run identified.
+import { basename } from 'node:path';
+import { assertImplemented, type Config, checkSizes, identity } from '../config/index.js';
+import type { Engine } from '../engine/program.js';
+import { openEngine } from '../engine/select.js';
+import { type ImageSource, openSource } from '../images/index.js';
+import type { RunIdentity } from './run_folder.js';
+
+export interface PreparedRun {
+  config: Config;
+  identity: RunIdentity;
+  source: ImageSource;
+  engine: Engine;
+}
+
+/** Largest divisor of `batch` that is at most `most`. */
+function divisor(batch: number, most: number): number {
+  for (let d = Math.max(1, Math.min(batch, most)); d > 1; d--) if (batch % d === 0) return d;
+  return 1;
+}
+
+/**
+ * Micro-batches that keep about 1,280 teacher tokens and 1,250 student tokens in a matrix (measured on two cores, see
+ * benchmarks/speed); one on engines that run op by op, where they only cost.
+ */
+export function microBatches(
+  config: Config,
+  engine: string,
+  tokens: { teacher: number; student: number },
+): { teacher: number; student: number } {
+  const { teacher_micro_batches: t, student_micro_batches: st } = config.engine;
+  const batch = config.train.batch;
+  const auto = (perImage: number): number =>
+    engine === 'onnx' ? divisor(batch, Math.min(64, Math.round((batch * perImage) / 1280))) : 1;
+  return { teacher: t ?? auto(tokens.teacher), student: st ?? auto(tokens.student) };
+}
+
+/** @throws UsageError, EngineError or DataError: one line that says what to change */
+export async function prepareRun(config: Config): Promise<PreparedRun> {
+  checkSizes(config);
+  assertImplemented(config);
+  const { modelSizes, patchCounts } = await import('../model/sizes.js');
+  const s = modelSizes(config);
+  const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });
+  const engine = await openEngine({
+    name: config.engine.name,
+    device: config.engine.device,
+    threads: config.engine.threads,
+  });
+  const micro = microBatches(config, engine.name, {
+    teacher: s.registers + s.patches,
+    student: s.registers + patchCounts(config).visible,
+  });
+  const resolved: Config = {
+    ...config,
+    engine: {
+      ...config.engine,
+      name: engine.name,
+      device: engine.device,
+      threads: engine.threads ?? null,
+      teacher_micro_batches: micro.teacher,
+      student_micro_batches: micro.student,
+    },
+  };
+  const dataIdentity = await source.identity();
+  return { config: resolved, identity: identity(resolved, { dataIdentity }), source, engine };
+}
+
+/** Where a run goes unless --out says otherwise: runs/NAME-IDENTITY, so that the same command finds its run again. */
+export function defaultRunFolder(configSource: string, run: RunIdentity): string {
+  const name = basename(configSource).replace(/\.ya?ml$/, '') || 'run';
+  return `runs/${name}-${run.hash.slice(0, 8)}`;
+}
