@@ -1,8 +1,8 @@
 // `capi doctor` on this machine: the default engine loads and is timed, what is missing names its mend.
 
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteNeeding } from '../support/suites.js';
-import { capi } from './capi.js';
+import { capi, type Run } from './capi.js';
 
 interface Report {
   engine: string;
@@ -13,11 +13,19 @@ interface Report {
   fix?: string;
 }
 
+let json: Run;
+beforeAll(() => {
+  json = capi(['doctor', '--json']);
+});
+
 describe('capi doctor', () => {
   it('--json lists every engine with its rate and version, or with what mends it', () => {
-    const { code, stdout } = capi(['doctor', '--json']);
-    expect(code).toBe(0);
-    const { engines, auto, node } = JSON.parse(stdout) as { engines: Report[]; auto: object; node: string };
+    expect(json.code).toBe(0);
+    const { engines, auto, node } = JSON.parse(json.stdout) as {
+      engines: Report[];
+      auto: object;
+      node: string;
+    };
     expect(node).toBe(process.version);
     expect(auto).toHaveProperty('engine');
     const has = (engine: string) =>
@@ -49,7 +57,7 @@ describe('capi doctor', () => {
 
 suiteNeeding('tfjs-node')('capi doctor with tfjs-node', () => {
   it('loads the tensorflow engine', () => {
-    const { engines } = JSON.parse(capi(['doctor', '--json']).stdout) as { engines: Report[] };
+    const { engines } = JSON.parse(json.stdout) as { engines: Report[] };
     expect(engines.some((report) => report.engine === 'tensorflow' && report.loads)).toBe(true);
   });
 });
