@@ -4,7 +4,7 @@ import { type Random, stream } from './tensor/random.js';
 
 /** How an image is masked; the keys of the config section `masking`. Paper: Table 1b (strategies), 1e (ratio), Table 6. */
 export interface Masking {
-  /** `random`: any cells; `block`: one rectangle is hidden; `inverse-block`: one rectangle stays visible. */
+  /** `random`: any cells; `block`: one rectangle is hidden; `inverse`: one rectangle stays visible. */
   readonly type: 'random' | 'block' | 'inverse';
   /** Share of the patches that is hidden. */
   readonly ratio: number;
