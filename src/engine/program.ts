@@ -18,7 +18,7 @@ export interface TensorSpec {
 export interface Program {
   name: string;
   inputs: Record<string, TensorSpec>;
-  /** Inputs whose next value is an output of the same name: they stay inside the engine between steps. */
+  /** Inputs that stay inside the engine between runs. An output of the same name is their next value; without one they stay as set. */
   state: string[];
   run(inputs: NamedTensorMap): NamedTensorMap;
 }

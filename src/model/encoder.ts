@@ -134,7 +134,7 @@ export function features(w: Weights, s: ModelSizes, batch: number, pixels: Tenso
   const map = byImage(tf.slice(tokens, [r * batch, 0], [s.patches * batch, s.dim]), s.patches);
   return {
     global: tf.mean(tf.reshape(first, [s.patches, batch, s.predictorDim]), 0),
-    registers: byImage(tf.slice(tokens, [0, 0], [r * batch, s.dim]), r),
+    registers: r > 0 ? byImage(tf.slice(tokens, [0, 0], [r * batch, s.dim]), r) : tf.zeros([batch, 0, s.dim]),
     featureMap: tf.reshape(map, [batch, s.gridHeight, s.gridWidth, s.dim]),
   };
 }

@@ -81,10 +81,11 @@ export class OnnxExecutable implements Executable {
     readonly graph: Graph,
     private readonly session: ort.InferenceSession,
   ) {
+    const made = new Set(graph.outputs.map((o) => o.name));
     for (const name of program.state) {
       const spec = program.inputs[name]!;
       this.current[name] = tensorOf(spec);
-      this.other[name] = tensorOf(spec);
+      if (made.has(name)) this.other[name] = tensorOf(spec);
     }
     for (const o of graph.outputs) {
       if (program.state.includes(o.name)) continue;
@@ -120,7 +121,12 @@ export class OnnxExecutable implements Executable {
     const outputs = Object.fromEntries(
       Object.entries(this.results).map(([n, t]) => [n, (t.data as Float32Array).slice()]),
     );
-    if (accept(outputs)) [this.current, this.other] = [this.other, this.current];
+    if (accept(outputs)) {
+      for (const [name, t] of Object.entries(this.other)) {
+        this.other[name] = this.current[name]!;
+        this.current[name] = t;
+      }
+    }
     return outputs;
   }
 
