@@ -1,11 +1,11 @@
 // Warm-up and truncated cosine: the learning rates and the teacher's momentum of every step.
 import { UsageError } from '../errors.js';
 
-/** How a run's schedules run; steps are counted from 0. Paper: Table 6. */
+/** How a run's schedules run: its length and the settings of the config section `optim`. Steps are counted from 0. Paper: Table 6. */
 export interface ScheduleOptions {
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Share of the run that is warm-up, in [0, 1); `warmupSteps` says how it is rounded. */
+  /** Share of the run that is warm-up, in [0, 1]; `warmupSteps` says how it is rounded. */
   readonly warmup: number;
   /** Share of its half period that the cosine is cut by: 0.2 stops it at 80 %; 0 lets it reach its end. */
   readonly truncation: number;
@@ -45,12 +45,12 @@ export function scheduleShape(step: number, steps: number, warmup: number, trunc
  */
 export function ratesAt(step: number, options: ScheduleOptions): Rates {
   const { steps, warmup, truncation, lr, clusteringLr, momentum } = options;
-  if (!(warmup >= 0 && warmup < 1)) {
-    throw new UsageError(`the warm-up is a share of the run from 0 to below 1, not ${warmup}`);
+  if (!(warmup >= 0 && warmup <= 1)) {
+    throw new UsageError(`optim.warmup is a share of the run from 0 to 1, not ${warmup}`);
   }
   if (!(truncation >= 0 && truncation < 1)) {
     throw new UsageError(
-      `the truncation is a share of the cosine's half period from 0 to below 1, not ${truncation}`,
+      `optim.truncation is a share of the cosine's half period from 0 to below 1, not ${truncation}`,
     );
   }
   if (!(step >= 0 && step < steps))

@@ -62,13 +62,14 @@ describe('schedules', () => {
       [10, 0, 0],
       [10, 1, 0.5],
       [3, 2, 0],
+      [4, 4, 0],
       [1, 0, 0.2],
     ] as const) {
       const shape = Array.from({ length: steps }, (_, step) =>
         scheduleShape(step, steps, warmup, truncation),
       );
       expect(shape.every((value) => value >= 0 && value <= 1)).toBe(true);
-      expect(shape[warmup]).toBe(1);
+      expect(shape[Math.min(warmup, steps - 1)]).toBe(1);
       for (let step = 1; step < steps; step++) {
         const rise = shape[step]! - shape[step - 1]!;
         expect(step <= warmup ? rise >= 0 : rise < 0).toBe(true);
@@ -77,7 +78,7 @@ describe('schedules', () => {
   });
 
   it('refuse shares that make no sense', () => {
-    expect(() => ratesAt(0, { ...options, warmup: 1 })).toThrow(UsageError);
+    expect(() => ratesAt(0, { ...options, warmup: 1.1 })).toThrow(UsageError);
     expect(() => ratesAt(0, { ...options, truncation: -0.1 })).toThrow(/not -0.1/);
     expect(() => ratesAt(steps, options)).toThrow(RangeError);
   });
