@@ -181,7 +181,7 @@ class Pool implements Supply {
     for (;;) {
       const batch = this.ready.get(step);
       this.ready.delete(step);
-      if (batch) return batch;
+      if (batch && !this.closing) return batch;
       if (this.failure) throw this.failure;
       await new Promise<void>((resolve) => {
         this.wake = resolve;

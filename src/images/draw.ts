@@ -32,9 +32,10 @@ export interface DrawnBatch {
 /** Images decoded side by side, for sources that wait for a file or a decoder. */
 const IN_FLIGHT = 4;
 
-/** How many unreadable images a run bears: the share of the source, but one at least where any are allowed. */
+/** How many unreadable images a run bears: the share of the source, but one at least where any are allowed, and never all. */
 export function toleratedBad(length: number, maxBadShare: number): number {
-  return maxBadShare > 0 ? Math.max(1, Math.floor(maxBadShare * length)) : 0;
+  const share = maxBadShare > 0 ? Math.max(1, Math.floor(maxBadShare * length)) : 0;
+  return Math.min(share, length - 1);
 }
 
 /**
