@@ -18,7 +18,7 @@ import { clusteringLogits } from '../../src/teacher/clustering.js';
 import { sinkhorn } from '../../src/teacher/sinkhorn.js';
 import { rotary, rotaryTable } from '../../src/tensor/ops/index.js';
 import { type Tensor, tf } from '../../src/tensor/tf.js';
-import { engines } from '../support/engines.js';
+import { onEveryEngine } from '../support/engines.js';
 import { byImage, reference, referenceConfig, relativeError, tensors } from '../support/golden.js';
 
 const c = reference.config;
@@ -105,121 +105,115 @@ function studentFeeds(): Record<string, Values> {
   return feeds;
 }
 
-for (const engine of engines) {
-  describe(`forward on ${engine.name}`, () => {
-    it('gives the official student tensors', async () => {
-      const executable = await (await engine.open()).load(forwardProgram());
-      const out = await executable.run(studentFeeds());
-      // Tokens in are registers then patches: the patch part is the embedding.
-      const tokens = want('student.tokens_in');
-      const width = s.dim;
-      const per = s.registers + visible;
-      const patchTokens = new Float64Array(visible * c.batch * width);
-      for (let b = 0; b < c.batch; b++) {
-        for (let i = 0; i < visible * width; i++) {
-          patchTokens[b * visible * width + i] = tokens[(b * per + s.registers) * width + i]!;
-        }
+onEveryEngine('forward', (engine) => {
+  it('gives the official student tensors', async () => {
+    const executable = await (await engine.open()).load(forwardProgram());
+    const out = await executable.run(studentFeeds());
+    // Tokens in are registers then patches: the patch part is the embedding.
+    const tokens = want('student.tokens_in');
+    const width = s.dim;
+    const per = s.registers + visible;
+    const patchTokens = new Float64Array(visible * c.batch * width);
+    for (let b = 0; b < c.batch; b++) {
+      for (let i = 0; i < visible * width; i++) {
+        patchTokens[b * visible * width + i] = tokens[(b * per + s.registers) * width + i]!;
       }
-      expect(relativeError(byImage(out.embedded!, visible, c.batch), patchTokens)).toBeLessThan(1e-5);
-      expect(relativeError(byImage(out.patches!, visible, c.batch), want('student.patches'))).toBeLessThan(
-        1e-5,
-      );
-      expect(
-        relativeError(byImage(out.predictions!, predicted, c.batch), want('student.predictions')),
-      ).toBeLessThan(1e-5);
-      expect(relativeError(out.head!, want('student.head.weight_normalised'))).toBeLessThan(1e-5);
-      expect(relativeError(byImage(out.logits!, predicted, c.batch), want('student.logits'))).toBeLessThan(
-        1e-5,
-      );
-    });
-
-    it('gives the official tensors under drop path', async () => {
-      const t = dropPath!.get('kept_samples')!;
-      const [branches, n] = t.shape as [number, number];
-      const kept = Array.from({ length: branches }, (_, i) =>
-        Array.from(f32(t.data).slice(i * n, (i + 1) * n)),
-      );
-      const executable = await (await engine.open()).load(forwardProgram(kept));
-      const out = await executable.run(studentFeeds());
-      for (const [name, count] of [
-        ['patches', visible],
-        ['predictions', predicted],
-      ] as const) {
-        const error = relativeError(
-          byImage(out[name]!, count, c.batch),
-          dropPath!.get(`student.${name}`)!.data,
-        );
-        expect(error).toBeLessThan(1e-5);
-      }
-    });
-
-    it('gives the official evaluation outputs', async () => {
-      const executable = await (await engine.open()).load(
-        encoderProgram(s, { batch: c.batch, planes: true }),
-      );
-      executable.setState(
-        Object.fromEntries(
-          Object.keys(encoderParameters(s)).map((n) => [n, f32(weights!.get(EMA + n)!.data)]),
-        ),
-      );
-      const out = await executable.run({ images: f32(batch!.get('images')!.data) });
-      expect(relativeError(out.global!, want('eval.global'))).toBeLessThan(1e-5);
-      expect(relativeError(out.registers!, want('eval.registers'))).toBeLessThan(1e-5);
-      expect(relativeError(out.feature_map!, want('eval.feature_map'))).toBeLessThan(1e-5);
-    });
-
-    it('gives the official clustering logits and both Sinkhorn assignments', async () => {
-      const shape = [s.patches * c.batch, s.dim];
-      const executable = await (await engine.open()).load({
-        name: 'clustering',
-        inputs: {
-          patches: { shape, dtype: 'float32' },
-          weight: { shape: [s.prototypes, s.dim], dtype: 'float32' },
-          bias: { shape: [s.prototypes], dtype: 'float32' },
-          logits: { shape: [s.patches, c.batch, s.prototypes], dtype: 'float32' },
-        },
-        state: [],
-        run: (i) => ({
-          logits: clusteringLogits({ 'layer.weight': i.weight!, 'layer.bias': i.bias! }, i.patches!),
-          positionwise: sinkhorn(i.logits!, { temperature: 0.06, iterations: 3, variant: 'positionwise' }),
-          standard: sinkhorn(i.logits!, { temperature: 0.06, iterations: 3, variant: 'standard' }),
-        }),
-      });
-      // Reference patches are [B, N, D]; ours are position-major.
-      const patches = f32(byImage(want('teacher.patches'), c.batch, s.patches));
-      const out = await executable.run({
-        patches,
-        weight: f32(weights!.get('teacher.head.layer.weight')!.data),
-        bias: f32(weights!.get('teacher.head.layer.bias')!.data),
-        logits: f32(want('cluster.logits')),
-      });
-      expect(relativeError(out.logits!, want('cluster.logits'))).toBeLessThan(1e-5);
-      expect(relativeError(out.positionwise!, want('cluster.assignments_positionwise'))).toBeLessThan(5e-5);
-      expect(relativeError(out.standard!, want('cluster.assignments_standard'))).toBeLessThan(5e-5);
-    });
-
-    it('rotates as the official rotary embedding', async () => {
-      const [b, heads, n, d] = forward!.get('rope.in')!.shape as [number, number, number, number];
-      const executable = await (await engine.open()).load({
-        name: 'rope',
-        inputs: {
-          x: { shape: [b, heads, n, d], dtype: 'float32' },
-          coords: { shape: [b * n, 2], dtype: 'float32' },
-          freqs: { shape: [2, d], dtype: 'float32' },
-        },
-        state: [],
-        run: (i) => {
-          const rows = tf.reshape(tf.transpose(i.x!, [0, 2, 1, 3]), [b * n, heads * d]);
-          const y = rotary(rows, rotaryTable(i.coords!, i.freqs!));
-          return { y: tf.transpose(tf.reshape(y, [b, n, heads, d]), [0, 2, 1, 3]) };
-        },
-      });
-      const out = await executable.run({
-        x: f32(want('rope.in')),
-        coords: f32(want('rope.coords')),
-        freqs: f32(want('rope.freqs')),
-      });
-      expect(relativeError(out.y!, want('rope.out'))).toBeLessThan(1e-5);
-    });
+    }
+    expect(relativeError(byImage(out.embedded!, visible, c.batch), patchTokens)).toBeLessThan(1e-5);
+    expect(relativeError(byImage(out.patches!, visible, c.batch), want('student.patches'))).toBeLessThan(
+      1e-5,
+    );
+    expect(
+      relativeError(byImage(out.predictions!, predicted, c.batch), want('student.predictions')),
+    ).toBeLessThan(1e-5);
+    expect(relativeError(out.head!, want('student.head.weight_normalised'))).toBeLessThan(1e-5);
+    expect(relativeError(byImage(out.logits!, predicted, c.batch), want('student.logits'))).toBeLessThan(
+      1e-5,
+    );
   });
-}
+
+  it('gives the official tensors under drop path', async () => {
+    const t = dropPath!.get('kept_samples')!;
+    const [branches, n] = t.shape as [number, number];
+    const kept = Array.from({ length: branches }, (_, i) =>
+      Array.from(f32(t.data).slice(i * n, (i + 1) * n)),
+    );
+    const executable = await (await engine.open()).load(forwardProgram(kept));
+    const out = await executable.run(studentFeeds());
+    for (const [name, count] of [
+      ['patches', visible],
+      ['predictions', predicted],
+    ] as const) {
+      const error = relativeError(
+        byImage(out[name]!, count, c.batch),
+        dropPath!.get(`student.${name}`)!.data,
+      );
+      expect(error).toBeLessThan(1e-5);
+    }
+  });
+
+  it('gives the official evaluation outputs', async () => {
+    const executable = await (await engine.open()).load(encoderProgram(s, { batch: c.batch, planes: true }));
+    executable.setState(
+      Object.fromEntries(Object.keys(encoderParameters(s)).map((n) => [n, f32(weights!.get(EMA + n)!.data)])),
+    );
+    const out = await executable.run({ images: f32(batch!.get('images')!.data) });
+    expect(relativeError(out.global!, want('eval.global'))).toBeLessThan(1e-5);
+    expect(relativeError(out.registers!, want('eval.registers'))).toBeLessThan(1e-5);
+    expect(relativeError(out.feature_map!, want('eval.feature_map'))).toBeLessThan(1e-5);
+  });
+
+  it('gives the official clustering logits and both Sinkhorn assignments', async () => {
+    const shape = [s.patches * c.batch, s.dim];
+    const executable = await (await engine.open()).load({
+      name: 'clustering',
+      inputs: {
+        patches: { shape, dtype: 'float32' },
+        weight: { shape: [s.prototypes, s.dim], dtype: 'float32' },
+        bias: { shape: [s.prototypes], dtype: 'float32' },
+        logits: { shape: [s.patches, c.batch, s.prototypes], dtype: 'float32' },
+      },
+      state: [],
+      run: (i) => ({
+        logits: clusteringLogits({ 'layer.weight': i.weight!, 'layer.bias': i.bias! }, i.patches!),
+        positionwise: sinkhorn(i.logits!, { temperature: 0.06, iterations: 3, variant: 'positionwise' }),
+        standard: sinkhorn(i.logits!, { temperature: 0.06, iterations: 3, variant: 'standard' }),
+      }),
+    });
+    // Reference patches are [B, N, D]; ours are position-major.
+    const patches = f32(byImage(want('teacher.patches'), c.batch, s.patches));
+    const out = await executable.run({
+      patches,
+      weight: f32(weights!.get('teacher.head.layer.weight')!.data),
+      bias: f32(weights!.get('teacher.head.layer.bias')!.data),
+      logits: f32(want('cluster.logits')),
+    });
+    expect(relativeError(out.logits!, want('cluster.logits'))).toBeLessThan(1e-5);
+    expect(relativeError(out.positionwise!, want('cluster.assignments_positionwise'))).toBeLessThan(5e-5);
+    expect(relativeError(out.standard!, want('cluster.assignments_standard'))).toBeLessThan(5e-5);
+  });
+
+  it('rotates as the official rotary embedding', async () => {
+    const [b, heads, n, d] = forward!.get('rope.in')!.shape as [number, number, number, number];
+    const executable = await (await engine.open()).load({
+      name: 'rope',
+      inputs: {
+        x: { shape: [b, heads, n, d], dtype: 'float32' },
+        coords: { shape: [b * n, 2], dtype: 'float32' },
+        freqs: { shape: [2, d], dtype: 'float32' },
+      },
+      state: [],
+      run: (i) => {
+        const rows = tf.reshape(tf.transpose(i.x!, [0, 2, 1, 3]), [b * n, heads * d]);
+        const y = rotary(rows, rotaryTable(i.coords!, i.freqs!));
+        return { y: tf.transpose(tf.reshape(y, [b, n, heads, d]), [0, 2, 1, 3]) };
+      },
+    });
+    const out = await executable.run({
+      x: f32(want('rope.in')),
+      coords: f32(want('rope.coords')),
+      freqs: f32(want('rope.freqs')),
+    });
+    expect(relativeError(out.y!, want('rope.out'))).toBeLessThan(1e-5);
+  });
+});
