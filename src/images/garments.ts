@@ -41,11 +41,14 @@ export function cutGarment(bytes: Uint8Array, offset: number, side: number): Gar
   return { side: padded, alpha, shade };
 }
 
-/** A black spot that is not joined to the outside shows what is behind (between straps, under a handle); a single black cell is cloth. */
+/** Black spots inside show what is behind (between straps, under a handle) when they are two cells thick; thinner ones are print. */
 function isHole(grey: Uint8Array, i: number, side: number): boolean {
   if (grey[i] !== 0) return false;
-  const darkest = Math.min(grey[i - 1]!, grey[i + 1]!, grey[i - side]!, grey[i + side]!);
-  return darkest === 0;
+  for (const dy of [-side, side]) {
+    for (const dx of [-1, 1])
+      if (grey[i + dx] === 0 && grey[i + dy] === 0 && grey[i + dy + dx] === 0) return true;
+  }
+  return false;
 }
 
 /** 1 where a cell is dark and joined to the border through dark cells. */

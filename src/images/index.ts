@@ -7,6 +7,8 @@ export {
   type BatchStats,
   openBatches,
 } from './batches.js';
+export { type DataSet, findDataSets } from './datasets.js';
+export { pixelStatistics } from './normalise.js';
 export { decodeImage, decodeLabelMap, encodePng } from './pixels.js';
 export {
   type Box,

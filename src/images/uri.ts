@@ -42,7 +42,9 @@ export function parseSourceUri(text: string): SourceUri {
   const scheme = text.slice(0, Math.max(colon, 0));
   if (!Object.hasOwn(SCHEMES, scheme)) {
     const what = colon < 0 ? 'has no scheme' : `has the unknown scheme '${scheme}'`;
-    const known = Object.values(SCHEMES).map(({ example }) => example.split('?')[0]);
+    const known = Object.keys(SCHEMES).map((name) =>
+      name === 'synthetic' ? 'synthetic:scenes' : `${name}:DIR`,
+    );
     throw new UsageError(`Image source '${text}' ${what}; known sources: ${known.join(', ')}`);
   }
   const mark = text.indexOf('?', colon);

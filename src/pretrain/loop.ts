@@ -5,7 +5,7 @@ import { latestCheckpoint, prepareCheckpointFolder } from '../checkpoint/folder.
 import { type Config, resolvedYaml } from '../config/index.js';
 import type { Engine, Outputs, Values } from '../engine/program.js';
 import { DataError, DivergedError, InterruptedError } from '../errors.js';
-import { channelStats, type ImageSource, openBatches } from '../images/index.js';
+import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
 import { allShapes, initialParameters, isRope } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import type { StoredTensor } from '../tensor/safetensors.js';
@@ -108,7 +108,7 @@ export async function pretrain(o: PretrainOptions): Promise<PretrainResult> {
     return result(await lastReport(folder, steps), latest.path, 0);
   }
 
-  const { mean, std } = await pixelStatistics(config, o.source);
+  const { mean, std } = await pixelStatistics(config.data.normalise, o.source);
   const studentParts = config.engine.student_micro_batches ?? 1;
   const program = stepProgram(config, {
     mean,
@@ -266,16 +266,6 @@ function checkpointState(
     tensors.set(name, { dtype: 'F32', shape, data: state[name] ?? initial[name]! });
   }
   return { tensors, meta: { identity: o.identity.hash, config: o.identity.canonical, seed: o.config.seed } };
-}
-
-async function pixelStatistics(
-  config: Config,
-  source: ImageSource,
-): Promise<{ mean: number[]; std: number[] }> {
-  const { normalise } = config.data;
-  if (normalise === 'imagenet') return { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-  if (normalise === 'dataset') return channelStats(source, 2000);
-  return normalise;
 }
 
 function metricsLine(r: StepReport, rates: { lr: number; clusteringLr: number; momentum: number }): object {

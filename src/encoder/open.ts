@@ -1,0 +1,107 @@
+// Opens a frozen encoder from a run folder, a checkpoint, or untrained, and turns images into features batch by batch.
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { readCheckpoint } from '../checkpoint/file.js';
+import { latestCheckpoint } from '../checkpoint/folder.js';
+import { type Config, loadConfig } from '../config/index.js';
+import type { Engine, Executable } from '../engine/program.js';
+import { DataError } from '../errors.js';
+import { EMA, initialParameters, STUDENT } from '../model/parameters.js';
+import { modelSizes, type ModelSizes } from '../model/sizes.js';
+import { encoderParameters, encoderProgram } from './program.js';
+
+/** Where the weights of an encoder are, and the config that they were trained with. */
+export interface EncoderSource {
+  config: Config;
+  /** By official name without prefix. */
+  weights: Record<string, Float32Array>;
+  /** Checkpoint path, or `random:SEED`. */
+  origin: string;
+}
+
+/**
+ * Weights of a run folder (its newest checkpoint) or of one checkpoint file inside a run folder.
+ * @throws DataError naming what is missing
+ */
+export async function checkpointEncoder(path: string, weights: 'ema' | 'student' = 'ema'): Promise<EncoderSource> {
+  const isFolder = existsSync(path) && statSync(path).isDirectory();
+  const file = isFolder ? (await latestCheckpoint(join(path, 'checkpoints')))?.path : path;
+  if (!file) throw new DataError(`${path} has no checkpoint yet: train it with capi pretrain --out ${path}`);
+  const configFile = join(isFolder ? path : dirname(dirname(path)), 'config.yaml');
+  if (!existsSync(configFile)) {
+    throw new DataError(`${file}: no config.yaml two folders up; name the run folder that the checkpoint belongs to`);
+  }
+  const { config } = loadConfig({ preset: configFile });
+  const prefix = weights === 'ema' ? EMA : STUDENT;
+  const { tensors } = await readCheckpoint(file, { only: (n) => n.startsWith(prefix) });
+  const out: Record<string, Float32Array> = {};
+  for (const name of Object.keys(encoderParameters(modelSizes(config)))) {
+    const t = tensors.get(prefix + name);
+    if (!(t?.data instanceof Float32Array)) throw new DataError(`${file} lacks ${prefix}${name}`);
+    out[name] = t.data;
+  }
+  return { config, weights: out, origin: file };
+}
+
+/** The untrained encoder of a config: the floor of every comparison. */
+export function randomEncoder(config: Config, seed: number): EncoderSource {
+  const all = initialParameters(modelSizes(config), seed);
+  const names = Object.keys(encoderParameters(modelSizes(config)));
+  return {
+    config,
+    weights: Object.fromEntries(names.map((n) => [n, all[EMA + n]!])),
+    origin: `random:${seed}`,
+  };
+}
+
+/** A loaded encoder; features are row-major copies. */
+export interface Encoder {
+  sizes: ModelSizes;
+  batch: number;
+  /** Bytes [batch, H, W, 3] to global [batch, E], registers [batch, R, D], feature_map [batch, gh, gw, D]. */
+  run(images: Uint8Array): Promise<Record<'global' | 'feature_map' | 'registers', Float32Array>>;
+  /** Other weights of the same architecture. */
+  setWeights(source: EncoderSource): void;
+  close(): Promise<void>;
+}
+
+export async function openEncoder(
+  engine: Engine,
+  source: EncoderSource,
+  options: { batch: number; size?: [number, number]; mean: number[]; std: number[] },
+): Promise<Encoder> {
+  const sizes = options.size ? modelSizes(source.config, options.size) : modelSizes(source.config);
+  const program = encoderProgram(sizes, { batch: options.batch, mean: options.mean, std: options.std });
+  const executable: Executable = await engine.load(program);
+  executable.setState(source.weights);
+  return {
+    sizes,
+    batch: options.batch,
+    run: async (images) => (await executable.run({ images })) as never,
+    setWeights: (other) => executable.setState(other.weights),
+    close: () => executable.dispose(),
+  };
+}
+
+/**
+ * Feature maps [count * N, D] of the first `count` images that `read` gives (bytes H * W * 3 each); the last batch is
+ * padded with its own last image.
+ */
+export async function patchFeatures(
+  encoder: Encoder,
+  count: number,
+  read: (i: number) => Promise<Uint8Array>,
+): Promise<Float32Array> {
+  const { sizes: s, batch } = encoder;
+  const pixels = s.height * s.width * 3;
+  const per = s.patches * s.dim;
+  const out = new Float32Array(count * per);
+  const input = new Uint8Array(batch * pixels);
+  for (let first = 0; first < count; first += batch) {
+    const n = Math.min(batch, count - first);
+    for (let i = 0; i < batch; i++) input.set(await read(first + Math.min(i, n - 1)), i * pixels);
+    const { feature_map } = await encoder.run(input);
+    out.set(feature_map.subarray(0, n * per), first * per);
+  }
+  return out;
+}
