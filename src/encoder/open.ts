@@ -7,7 +7,7 @@ import { type Config, loadConfig } from '../config/index.js';
 import type { Engine, Executable } from '../engine/program.js';
 import { DataError } from '../errors.js';
 import { EMA, initialParameters, STUDENT } from '../model/parameters.js';
-import { modelSizes, type ModelSizes } from '../model/sizes.js';
+import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { encoderParameters, encoderProgram } from './program.js';
 
 /** Where the weights of an encoder are, and the config that they were trained with. */
@@ -23,13 +23,18 @@ export interface EncoderSource {
  * Weights of a run folder (its newest checkpoint) or of one checkpoint file inside a run folder.
  * @throws DataError naming what is missing
  */
-export async function checkpointEncoder(path: string, weights: 'ema' | 'student' = 'ema'): Promise<EncoderSource> {
+export async function checkpointEncoder(
+  path: string,
+  weights: 'ema' | 'student' = 'ema',
+): Promise<EncoderSource> {
   const isFolder = existsSync(path) && statSync(path).isDirectory();
   const file = isFolder ? (await latestCheckpoint(join(path, 'checkpoints')))?.path : path;
   if (!file) throw new DataError(`${path} has no checkpoint yet: train it with capi pretrain --out ${path}`);
   const configFile = join(isFolder ? path : dirname(dirname(path)), 'config.yaml');
   if (!existsSync(configFile)) {
-    throw new DataError(`${file}: no config.yaml two folders up; name the run folder that the checkpoint belongs to`);
+    throw new DataError(
+      `${file}: no config.yaml two folders up; name the run folder that the checkpoint belongs to`,
+    );
   }
   const { config } = loadConfig({ preset: configFile });
   const prefix = weights === 'ema' ? EMA : STUDENT;

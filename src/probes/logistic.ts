@@ -24,7 +24,7 @@ export interface LogisticModel {
 /** Settings of the fit; the defaults bring the objective within 1e-6 of its minimum, relatively. */
 export interface LogisticOptions {
   /** A model of the same width to start from, such as the one for the next smaller C. */
-  readonly start?: LogisticModel;
+  readonly start?: LogisticModel | undefined;
   /** Share of the objective that may remain to be gained (estimated). Default 1e-8. */
   readonly tolerance?: number;
   /** Default 1000, as the official evaluation has it. */
@@ -67,18 +67,16 @@ export function fitLogistic(data: LabelledFeatures, C: number, options: Logistic
 }
 
 /**
- * Block-diagonal estimate of the inverse Hessian near `theta`: with correlated features, as encoders give them, it saves most iterations.
+ * Estimate of the inverse Hessian near `theta`, the same for every class. It knows how features vary together, which saves most iterations
+ * where they are correlated, as encoders give them.
  */
 function preconditioner(loss: SoftmaxLoss, theta: Float64Array, penalty: number) {
   const { columns } = loss;
-  const factors = loss.curvature(theta, CURVATURE_SAMPLES).map((block) => {
-    for (let j = 0; j < columns - 1; j++) block[j * columns + j]! += penalty;
-    return cholesky(block, columns);
-  });
+  const block = loss.curvature(theta, CURVATURE_SAMPLES);
+  for (let j = 0; j < columns - 1; j++) block[j * columns + j]! += penalty;
+  const factor = cholesky(block, columns);
   return (v: Float64Array) => {
-    for (let k = 0; k * columns < v.length; k++) {
-      choleskySolve(factors[Math.min(k, factors.length - 1)]!, columns, v, k * columns);
-    }
+    for (let at = 0; at < v.length; at += columns) choleskySolve(factor, columns, v, at);
   };
 }
 

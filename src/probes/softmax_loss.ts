@@ -13,9 +13,6 @@ export interface LabelledFeatures {
 /** Numbers in a block of samples, which should stay in the first-level cache beside the parameters. */
 const BLOCK_NUMBERS = 2048;
 
-/** Columns above which all classes share one curvature block. */
-const WIDE = 160;
-
 /**
  * Mean (weighted) negative log likelihood of samples under softmax(W x + b), with all sums in float64. Parameters are [classes, columns],
  * each row the coefficients and then the intercept. Blocks of samples have a multiple of 4 rows, and classes are padded to an even number,
@@ -92,16 +89,14 @@ export class SoftmaxLoss {
   }
 
   /**
-   * The diagonal blocks of the Hessian at `theta`, one a class, [columns, columns] with the lower triangle filled, estimated from at most
-   * `limit` samples spread evenly over all. For wide features a single block, the mean of those, which costs one class's work.
+   * The mean over classes of the Hessian's diagonal blocks at `theta`: [columns, columns] with the lower triangle filled, estimated from at
+   * most `limit` samples spread evenly over all.
    */
-  curvature(theta: Float64Array, limit: number): Float64Array[] {
+  curvature(theta: Float64Array, limit: number): Float64Array {
     const { rows, blockRows, stride, columns, x, z } = this;
     const classes = this.classes.length;
-    const weights = this.data.weights;
-    const shared = columns > WIDE;
     const step = Math.ceil(rows / limit);
-    const blocks = Array.from({ length: shared ? 1 : classes }, () => new Float64Array(columns * columns));
+    const block = new Float64Array(columns * columns);
     this.theta.set(theta);
     let total = 0;
     for (let from = 0; from < rows; from += blockRows * step) {
@@ -109,20 +104,16 @@ export class SoftmaxLoss {
       this.load(from, step, count);
       this.logits();
       for (let i = 0; i < count; i++) {
-        const weight = weights ? weights[from + i * step]! : 1;
+        const weight = this.data.weights?.[from + i * step] ?? 1;
         total += weight;
         softmax(z, i * stride, classes);
-        let mean = 0;
-        for (let k = 0; k < classes; k++) {
-          const p = z[i * stride + k]!;
-          if (shared) mean += (p * (1 - p)) / classes;
-          else addOuterProduct(blocks[k]!, x, i * columns, columns, weight * p * (1 - p));
-        }
-        if (shared) addOuterProduct(blocks[0]!, x, i * columns, columns, weight * mean);
+        let spread = 0;
+        for (let k = i * stride; k < i * stride + classes; k++) spread += z[k]! * (1 - z[k]!);
+        addOuterProduct(block, x, i * columns, columns, (weight * spread) / classes);
       }
     }
-    for (const block of blocks) for (let i = 0; i < block.length; i++) block[i]! /= total;
-    return blocks;
+    for (let i = 0; i < block.length; i++) block[i]! /= total;
+    return block;
   }
 
   /** Fills the block with `count` samples, every `step`-th from `from` on, and zeros. */
