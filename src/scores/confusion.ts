@@ -1,0 +1,154 @@
+// Counts of true and predicted pixel labels, and the segmentation scores that follow from them.
+import { DataError } from '../errors.js';
+
+/** How pixels are counted. */
+export interface Counting {
+  /** Label ids run from 0 to classes - 1. */
+  readonly classes: number;
+  /** Ids whose true pixels are left out; they may lie beyond the classes (255, say). */
+  readonly ignore: readonly number[];
+}
+
+/** Pixels by true and predicted label: [classes, classes], one row a true label. */
+export interface ConfusionMatrix {
+  readonly classes: number;
+  readonly counts: Float64Array;
+}
+
+/** For every class: pixels that are it and predicted as it, pixels that are it, pixels predicted as it. All scores follow from these. */
+export interface ClassCounts {
+  readonly hits: Float64Array;
+  readonly truth: Float64Array;
+  readonly predicted: Float64Array;
+}
+
+/** Class counts of every image by itself, [images, classes] each: what a bootstrap over images draws from. */
+export interface ImageCounts {
+  readonly images: number;
+  readonly classes: number;
+  readonly hits: Uint32Array;
+  readonly truth: Uint32Array;
+  readonly predicted: Uint32Array;
+}
+
+/**
+ * Counts pixels. `truth` lists one label a pixel; `predicted` one label a pixel too, or one for each run of equally many pixels
+ * (a patch, when truth is stored patch by patch). Throws DataError for a label that is no class and RangeError when sizes do not fit.
+ */
+export function confusionMatrix(
+  truth: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  counting: Counting,
+): ConfusionMatrix {
+  const counts = new Float64Array(counting.classes ** 2);
+  eachPixel(truth, predicted, counting, (_, actual, guess) => {
+    counts[actual * counting.classes + guess]!++;
+  });
+  return { classes: counting.classes, counts };
+}
+
+/** Counts pixels of `images` images of equal size, each by itself; see confusionMatrix. */
+export function imageCounts(
+  truth: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  images: number,
+  counting: Counting,
+): ImageCounts {
+  const { classes } = counting;
+  const make = () => new Uint32Array(images * classes);
+  const result = { images, classes, hits: make(), truth: make(), predicted: make() };
+  const pixels = truth.length / images;
+  if (!Number.isInteger(pixels)) throw new RangeError(`${truth.length} pixels are not ${images} images`);
+  eachPixel(truth, predicted, counting, (pixel, actual, guess) => {
+    const row = Math.floor(pixel / pixels) * classes;
+    if (actual === guess) result.hits[row + actual]!++;
+    result.truth[row + actual]!++;
+    result.predicted[row + guess]!++;
+  });
+  return result;
+}
+
+function eachPixel(
+  truth: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  { classes, ignore }: Counting,
+  count: (pixel: number, actual: number, guess: number) => void,
+): void {
+  const run = truth.length / predicted.length;
+  if (!Number.isInteger(run)) {
+    throw new RangeError(`${predicted.length} predictions do not fit ${truth.length} pixels`);
+  }
+  const ignored = new Set(ignore);
+  for (let i = 0, pixel = 0; i < predicted.length; i++) {
+    const guess = predicted[i]!;
+    for (let p = 0; p < run; p++, pixel++) {
+      const actual = truth[pixel]!;
+      if (ignored.has(actual)) continue;
+      if (!(actual < classes && guess < classes)) {
+        const which = actual < classes ? `predicted label ${guess}` : `label ${actual} of a label map`;
+        throw new DataError(
+          `${which} is not one of ${classes} classes (0 to ${classes - 1}) and not ignored`,
+        );
+      }
+      count(pixel, actual, guess);
+    }
+  }
+}
+
+/** The class counts of a confusion matrix. */
+export function classCounts({ classes, counts }: ConfusionMatrix): ClassCounts {
+  const result = emptyCounts(classes);
+  for (let actual = 0; actual < classes; actual++) {
+    for (let guess = 0; guess < classes; guess++) {
+      const pixels = counts[actual * classes + guess]!;
+      if (actual === guess) result.hits[actual]! += pixels;
+      result.truth[actual]! += pixels;
+      result.predicted[guess]! += pixels;
+    }
+  }
+  return result;
+}
+
+/** The class counts of all images together. */
+export function sumImages(counts: ImageCounts): ClassCounts {
+  const result = emptyCounts(counts.classes);
+  for (let i = 0; i < counts.hits.length; i++) {
+    const label = i % counts.classes;
+    result.hits[label]! += counts.hits[i]!;
+    result.truth[label]! += counts.truth[i]!;
+    result.predicted[label]! += counts.predicted[i]!;
+  }
+  return result;
+}
+
+function emptyCounts(classes: number): ClassCounts {
+  const make = () => new Float64Array(classes);
+  return { hits: make(), truth: make(), predicted: make() };
+}
+
+/** Intersection over union of every class; NaN for a class that is neither in the truth nor predicted. */
+export function classIou({ hits, truth, predicted }: ClassCounts): Float64Array {
+  return hits.map((hit, label) => hit / (truth[label]! + predicted[label]! - hit));
+}
+
+/**
+ * Mean intersection over union, in [0, 1], as the official evaluation has it: over the labels seen in truth or prediction, each with weight 1.
+ * A label that is only predicted counts as 0, one that is in neither is left out. NaN when there are no pixels.
+ */
+export function meanIou({ hits, truth, predicted }: ClassCounts): number {
+  let sum = 0;
+  let seen = 0;
+  for (let label = 0; label < hits.length; label++) {
+    const union = truth[label]! + predicted[label]! - hits[label]!;
+    if (union === 0) continue;
+    sum += hits[label]! / union;
+    seen++;
+  }
+  return sum / seen;
+}
+
+/** Share of pixels whose label is predicted, in [0, 1]. NaN when there are no pixels. */
+export function pixelAccuracy({ hits, truth }: ClassCounts): number {
+  const total = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0);
+  return total(hits) / total(truth);
+}
