@@ -9,7 +9,7 @@ export default defineConfig({
     disableConsoleIntercept: true,
     pool: 'forks', // native libraries do not like to be loaded in several threads of one process
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });
