@@ -80,7 +80,7 @@ describe('idx sources', () => {
 describe('source URIs', () => {
   it.each([
     ['imagenet', 'synthetic:scenes'],
-    ['tar:/data', "'tar'"],
+    ['tar:/data', "'tar'; known sources: synthetic:scenes, fashion-scenes:DIR, idx:DIR, folder:DIR"],
     ['idx:', 'idx:/usr/share'],
     ['synthetic:shapes', 'synthetic:scenes'],
     ['synthetic:scenes?sise=64', 'sise'],

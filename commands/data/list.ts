@@ -1,0 +1,25 @@
+// `capi data list`: the image sources by URI, and the data sets that are found on this machine.
+
+import { BaseCommand } from '../../src/cli/base.js';
+
+export default class DataList extends BaseCommand<typeof DataList> {
+  static override summary = 'List the kinds of image sources, and the data sets found here.';
+  static override examples = ['<%= config.bin %> data list'];
+
+  async run(): Promise<object> {
+    await this.parse(DataList);
+    const { columns } = await import('../../src/cli/table.js');
+    const { findDataSets, SCHEMES } = await import('../../src/images/index.js');
+    const sources = Object.entries(SCHEMES).map(([scheme, about]) => ({ scheme, ...about }));
+    const datasets = findDataSets();
+    this.log(columns([['source', 'reads'], ...sources.map(({ scheme, reads }) => [scheme, reads])]));
+    this.log('');
+    this.log('Examples:');
+    for (const { example } of sources) this.log(`  ${example}`);
+    this.log('\nOptions follow ? and are joined by &; split=train or split=test picks a part.\n');
+    for (const { name, folder, found, get } of datasets) {
+      this.log(found ? `${name}: found in ${folder}` : `${name}: not found in ${folder}; to get it: ${get}`);
+    }
+    return { sources, datasets };
+  }
+}

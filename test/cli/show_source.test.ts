@@ -1,0 +1,50 @@
+// What `capi data show` reports of a source, and the file it writes.
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { showSource } from '../../src/cli/show_source.js';
+import { DataError, UsageError } from '../../src/errors.js';
+import { decodeImage } from '../../src/images/index.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'capi-show-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const uri = 'synthetic:scenes?size=32&count=40';
+const lines: string[] = [];
+const options = { count: 6, force: false, log: (line: string) => lines.push(line) };
+
+describe('showSource', () => {
+  it('counts, measures and draws', async () => {
+    const out = join(folder, 'sheet.png');
+    const result = await showSource(uri, { ...options, out });
+    expect(result).toMatchObject({
+      source: 'synthetic:scenes?count=40&difficulty=0.5&seed=0&size=32&split=train',
+      images: 40,
+      sizes: { height: [32, 32], width: [32, 32] },
+      contact_sheet: out,
+      unreadable: [],
+    });
+    expect(result.classes!.reduce((sum, { images }) => sum + images!, 0)).toBe(40);
+    const sheet = await decodeImage(out);
+    expect(sheet.width).toBe(2 * (256 + 4) + 4); // six pairs of 2 x 128 pixels in two columns
+    expect(readdirSync(folder)).toEqual(['sheet.png']);
+    expect(lines.join('\n')).toContain('images       40');
+  });
+
+  it('leaves an existing file alone unless forced', async () => {
+    const out = join(folder, 'precious.png');
+    writeFileSync(out, 'precious');
+    await expect(showSource(uri, { ...options, out })).rejects.toThrow(UsageError);
+    expect(readFileSync(out, 'utf8')).toBe('precious');
+    await showSource(uri, { ...options, out, force: true });
+    expect((await decodeImage(out)).height).toBeGreaterThan(100);
+  });
+
+  it('writes nothing for a source that cannot be opened', async () => {
+    const out = join(folder, 'none.png');
+    await expect(showSource(`folder:${folder}/nowhere`, { ...options, out })).rejects.toThrow(DataError);
+    expect(existsSync(out)).toBe(false);
+  });
+});
