@@ -1,7 +1,7 @@
 // What `capi pretrain` does: config, signals, progress, and the object that --json prints.
 import { loadConfig } from '../config/index.js';
-import { pretrain, type StepReport } from '../pretrain/loop.js';
-import { defaultRunFolder, prepareRun } from '../pretrain/prepare.js';
+import { InterruptedError } from '../errors.js';
+import type { StepReport } from '../pretrain/metrics.js';
 import { type ConfigFlagValues, overridesOf } from './config_flags.js';
 import { duration, Progress } from './progress.js';
 
@@ -22,25 +22,24 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
     overrides: overridesOf(flags),
   });
   const stop = new AbortController();
-  const onSignal = (): void => stop.abort();
+  const onSignal = (name: NodeJS.Signals): void => stop.abort(name);
   for (const s of SIGNALS) process.on(s, onSignal);
+  // A reader that is gone (`capi pretrain | tee log`, ended by the same Ctrl-C) must not end the run before its checkpoint.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
   const progress = new Progress<StepReport>(process.stderr, line, jsonLine);
   try {
-    const prepared = await prepareRun(config);
+    const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
+    const prepared = await beforeSignal(prepareRun(config), stop.signal);
     const folder = flags.out ?? defaultRunFolder(source, prepared.identity);
-    const say = (text: string): void => {
-      if (!flags.quiet) progress.message(text);
-    };
-    const { engine } = prepared;
-    say(
-      `${folder}: ${config.train.steps} steps of ${config.train.batch} images from ${prepared.source.uri} on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads)`,
-    );
+    const { pretrain } = await import('../pretrain/loop.js');
     const result = await pretrain({
       ...prepared,
       folder,
       allowEngineChange: flags.allowEngineChange,
       signal: stop.signal,
-      onMessage: say,
+      onMessage: (text) => {
+        if (!flags.quiet) progress.message(text);
+      },
       onStep: (r) => {
         if (!flags.quiet) progress.report(r, r.step === r.steps);
       },
@@ -65,6 +64,24 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
     progress.end();
     for (const s of SIGNALS) process.off(s, onSignal);
   }
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
+
+/** What `work` gives, unless a signal comes first: looking through a large folder of images takes minutes. */
+async function beforeSignal<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stopped = new Promise<never>((_, reject) => {
+    const stop = (): void =>
+      reject(
+        new InterruptedError(`interrupted by ${signal.reason} before the run began; nothing was written`),
+      );
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+  stopped.catch(() => {}); // after the work is done nobody waits for it
+  return Promise.race([work, stopped]);
 }
 
 function line(r: StepReport): string {

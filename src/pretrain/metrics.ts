@@ -1,0 +1,126 @@
+// metrics.jsonl: one line a step, on disk before the checkpoint of that step, and cut back to the checkpoint on resume.
+import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Rates } from '../optim/schedule.js';
+import type { Health } from './health.js';
+import { RUN, writeFailure, writeText } from './run_folder.js';
+
+/** What the loop reports after a step. Losses are NaN or infinite where the step was bad and had no effect. */
+export interface StepReport {
+  /** Steps done so far. */
+  step: number;
+  steps: number;
+  capiLoss: number;
+  clusteringLoss: number;
+  /** In nats. */
+  targetEntropy: number;
+  gradientNorm: number;
+  /** Over the steps since the start or the resume, without the first. */
+  imagesPerSecond: number;
+  /** Share of that time spent waiting for images. */
+  waitingShare: number;
+  secondsLeft: number;
+  health?: Health;
+}
+
+type Line = Record<string, number | null>;
+
+/** The metrics file of a running process. Lines reach the system at once, so that a killed process loses none. */
+export class Metrics {
+  private constructor(
+    private readonly path: string,
+    private readonly file: number,
+    /** Bad steps in a row that the kept lines end with. */
+    readonly badSteps: number,
+  ) {}
+
+  /** Opens the file for appending, cut back to the lines of the first `step` steps. */
+  static async open(folder: string, step: number): Promise<Metrics> {
+    const path = join(folder, RUN.metrics);
+    const lines = (await readLines(folder)).filter((line) => line.step! <= step);
+    await writeText(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const bad = lines.length - 1 - lines.findLastIndex((line) => !isBad(line));
+    return new Metrics(path, openSync(path, 'a'), bad);
+  }
+
+  write(r: StepReport, rates: Rates): void {
+    try {
+      writeSync(this.file, `${JSON.stringify(lineOf(r, rates))}\n`);
+    } catch (error) {
+      throw writeFailure(this.path, error);
+    }
+  }
+
+  /** Waits until the lines are on the disk itself: before a checkpoint, which must not be ahead of them. */
+  sync(): void {
+    fsyncSync(this.file);
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+}
+
+/** What the last line of a finished run says, so that repeating the command reports what it reported. */
+export async function lastReport(folder: string, steps: number): Promise<StepReport | undefined> {
+  const line = (await readLines(folder)).at(-1);
+  if (line?.step !== steps) return undefined;
+  const number = (key: string): number => line[key] ?? Number.NaN;
+  return {
+    step: steps,
+    steps,
+    capiLoss: number('capi_loss'),
+    clusteringLoss: number('clustering_loss'),
+    targetEntropy: number('target_entropy'),
+    gradientNorm: number('gradient_norm'),
+    imagesPerSecond: number('images_per_second'),
+    waitingShare: number('waiting_share'),
+    secondsLeft: 0,
+  };
+}
+
+/** A step counts when its losses and its gradient are numbers. */
+export function isFiniteStep(r: { capiLoss: number; clusteringLoss: number; gradientNorm: number }): boolean {
+  return [r.capiLoss, r.clusteringLoss, r.gradientNorm].every(Number.isFinite);
+}
+
+/** JSON has no NaN: a bad step's line holds null. */
+const isBad = (line: Line): boolean =>
+  [line.capi_loss, line.clustering_loss, line.gradient_norm].some((value) => value === null);
+
+async function readLines(folder: string): Promise<Line[]> {
+  const path = join(folder, RUN.metrics);
+  if (!existsSync(path)) return [];
+  return (await readFile(path, 'utf8')).split('\n').flatMap((text) => {
+    try {
+      const line: unknown = JSON.parse(text);
+      return typeof (line as Line | null)?.step === 'number' ? [line as Line] : [];
+    } catch {
+      return []; // the end, or a line that a kill cut short
+    }
+  });
+}
+
+function lineOf(r: StepReport, rates: Rates): Line {
+  const round = (x: number): number => Number(x.toPrecision(6));
+  return {
+    step: r.step,
+    capi_loss: r.capiLoss,
+    clustering_loss: r.clusteringLoss,
+    target_entropy: r.targetEntropy,
+    gradient_norm: r.gradientNorm,
+    lr: round(rates.lr),
+    clustering_lr: round(rates.clusteringLr),
+    momentum: round(rates.momentum),
+    images_per_second: round(r.imagesPerSecond),
+    waiting_share: round(r.waitingShare),
+    ...(r.health
+      ? {
+          dead_share: round(r.health.deadShare),
+          dominance: round(r.health.dominance),
+          position_information: round(r.health.positionInformation),
+        }
+      : {}),
+  };
+}
