@@ -9,8 +9,8 @@ import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './
 const levels = [
   ['errors'],
   ['tensor', 'config'],
-  ['engine', 'images', 'masks', 'model', 'optim', 'results'],
-  ['teacher', 'losses', 'checkpoint', 'encoder', 'features', 'scores'],
+  ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
+  ['teacher', 'losses', 'encoder', 'features', 'scores'],
   ['pretrain', 'probes'],
   ['ablate', 'report'],
   ['cli'],

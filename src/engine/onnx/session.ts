@@ -45,7 +45,8 @@ export class OnnxEngine implements Engine {
       session = await ort.InferenceSession.create(bytes, {
         executionProviders: [provider[this.device]],
         executionMode: 'sequential',
-        graphOptimizationLevel: 'all',
+        // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
+        graphOptimizationLevel: 'basic',
         logSeverityLevel: 3,
         ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
         ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
