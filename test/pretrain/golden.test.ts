@@ -150,5 +150,5 @@ onEveryEngine('the step', (engine) => {
     expect(worst.clustering).toBeLessThan(1e-4);
     for (const [step, e] of Object.entries(states)) expect(e).toBeLessThan(Number(step) <= 3 ? 2e-5 : 5e-4);
     await executable.dispose();
-  }, 240_000);
+  }, 600_000); // plain JavaScript takes a minute alone, several on a busy machine
 });
