@@ -1,6 +1,4 @@
 // Logistic regression against the reference fits for every C, and against properties of the minimum.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { fitLogistic, predictLogistic } from '../../src/probes/logistic.js';
 import { modalLabels, patchPixels } from '../../src/probes/patch_labels.js';
@@ -8,15 +6,14 @@ import { type LabelledFeatures, SoftmaxLoss } from '../../src/probes/softmax_los
 import { fitStandardiser, standardise } from '../../src/probes/standardise.js';
 import { classCounts, confusionMatrix, meanIou, pixelAccuracy } from '../../src/scores/confusion.js';
 import { stream } from '../../src/tensor/random.js';
-import { readSafetensors, type StoredTensor } from '../../src/tensor/safetensors.js';
+import type { StoredTensor } from '../../src/tensor/safetensors.js';
+import { segmentation as reference, segmentationTensors } from '../support/segmentation.js';
 
-const golden = process.env.CAPI_REFERENCE_DIR ?? 'test/golden/capi-reference';
-const reference = JSON.parse(readFileSync(join(golden, 'segmentation.json'), 'utf8'));
 let tensors: Map<string, StoredTensor>;
 const bytes = (name: string) => tensors.get(name)!.data as Uint8Array;
 const floats = (name: string) => tensors.get(name)!.data as Float32Array;
 beforeAll(async () => {
-  tensors = (await readSafetensors(join(golden, 'segmentation.safetensors'))).tensors;
+  tensors = await segmentationTensors();
 });
 
 describe('preparation', () => {
@@ -59,13 +56,7 @@ describe('preparation', () => {
 });
 
 describe('the reference fits', () => {
-  const grid: {
-    C: number;
-    objective_C_times_nll_plus_half_l2: number;
-    mIoU: number;
-    acc: number;
-    classes: number[];
-  }[] = reference.logreg;
+  const grid = reference.logreg;
   /** The reference names its tensors by C in four digits. */
   const tensorsOf = (C: number, what: string) => {
     const name = [...tensors.keys()].find((key) => {
@@ -78,7 +69,7 @@ describe('the reference fits', () => {
   beforeAll(() => {
     const width = tensors.get('train.features')!.shape[1]!;
     const kept = [...bytes('train.modal_labels').keys()].filter(
-      (i) => !reference.ignore_labels.includes(bytes('train.modal_labels')[i]),
+      (i) => !reference.ignore_labels.includes(bytes('train.modal_labels')[i]!),
     );
     const all = floats('standardised.train');
     const features = Float32Array.from(kept.flatMap((i) => [...all.subarray(i * width, (i + 1) * width)]));
