@@ -19,15 +19,19 @@ function run(script: string, args: string[], input?: string) {
 suiteNeeding('python')('the PyTorch baseline', () => {
   // check.py holds the tolerances: those that our own engines have to meet (float32 against float64 references).
   // Ten seconds on a quiet machine; the limit allows for a busy one.
-  it.each([['float32'], ['float64', '--double']])('agrees with the reference in %s', (_, ...flags) => {
-    const { status, text } = run('check.py', [referenceDir, ...flags]);
-    expect(status, text).toBe(0);
-    const groups = text.match(/^(\w.*?) {2,}\d+ /gm)?.map((line) => line.replace(/ {2,}\d+ $/, ''));
-    expect(groups, text).toEqual(
-      expect.arrayContaining(['forward', 'targets and Sinkhorn', 'losses', 'gradients', 'drop path']),
-    );
-    expect(groups, text).toEqual(expect.arrayContaining(['loss curve', 'parameters after 3 steps']));
-  }, 240_000);
+  it.each([['float32'], ['float64', '--double']])(
+    'agrees with the reference in %s',
+    (_, ...flags) => {
+      const { status, text } = run('check.py', [referenceDir, ...flags]);
+      expect(status, text).toBe(0);
+      const groups = text.match(/^(\w.*?) {2,}\d+ /gm)?.map((line) => line.replace(/ {2,}\d+ $/, ''));
+      expect(groups, text).toEqual(
+        expect.arrayContaining(['forward', 'targets and Sinkhorn', 'losses', 'gradients', 'drop path']),
+      );
+      expect(groups, text).toEqual(expect.arrayContaining(['loss curve', 'parameters after 3 steps']));
+    },
+    240_000,
+  );
 
   it('names a folder without reference values', () => {
     const { status, text } = run('check.py', [folder]);
@@ -36,8 +40,30 @@ suiteNeeding('python')('the PyTorch baseline', () => {
   });
 
   it('answers each request for a round with that many step times', () => {
-    const small = ['--width', '32', '--heads', '2', '--depth', '1', '--predictor-depth', '1', '--registers', '4'];
-    const size = [...small, '--prototypes', '16', '--batch', '4', '--threads', '1', '--warmup', '1', '--serve'];
+    const small = [
+      '--width',
+      '32',
+      '--heads',
+      '2',
+      '--depth',
+      '1',
+      '--predictor-depth',
+      '1',
+      '--registers',
+      '4',
+    ];
+    const size = [
+      ...small,
+      '--prototypes',
+      '16',
+      '--batch',
+      '4',
+      '--threads',
+      '1',
+      '--warmup',
+      '1',
+      '--serve',
+    ];
     const { status, stdout, text } = run('bench.py', size, 'run 2\nrun 3\nwalk\n');
     expect(status, text).toBe(0);
     const [ready, two, three, refused] = stdout
@@ -50,5 +76,5 @@ suiteNeeding('python')('the PyTorch baseline', () => {
     expect([...three.ms].sort((a, b) => a - b)[1]).toBe(three.median_ms);
     expect(three.images_per_second).toBeCloseTo(4e3 / three.median_ms, 0);
     expect(refused.error).toContain('write `run N`');
-  });
+  }, 240_000);
 });

@@ -71,13 +71,16 @@ def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict]:
 def sinkhorn(logits: Tensor, temperature: float, iterations: int, positionwise: bool) -> Tensor:
     """Balanced assignments of logits [N, B, K]: each prototype gets an equal share of a position's samples
     (of all samples if not position-wise), each sample sums to one."""
-    scores = logits.detach() if positionwise else logits.detach().flatten(0, 1)
-    scores = scores / temperature
-    scores = (scores - (scores.amax(-2, keepdim=True) - 50)).exp_()
+    scores = logits.detach() if positionwise else logits.detach().flatten(0, 1)[None]
+    kernel = (scores - scores.amax(1, keepdim=True)).div_(temperature).add_(50).exp_()  # [problems, samples, K]
+    transposed = kernel.transpose(1, 2)
+    # The matrix itself stays as it is: scaling factors of its samples and of its prototypes are what changes.
+    of_samples = kernel.new_ones(kernel.shape[0], 1, kernel.shape[1])
+    of_prototypes = kernel.new_ones(kernel.shape[0], 1, kernel.shape[2])
     for _ in range(iterations):
-        scores /= scores.sum(-2, keepdim=True) + 1e-8
-        scores /= scores.sum(-1, keepdim=True) + 1e-8
-    return scores.view_as(logits)
+        of_prototypes = of_prototypes / (of_prototypes * torch.bmm(of_samples, kernel) + 1e-8)
+        of_samples = of_samples / (of_samples * torch.bmm(of_prototypes, transposed) + 1e-8)
+    return kernel.mul_(of_prototypes).mul_(of_samples.transpose(1, 2)).view_as(logits)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:

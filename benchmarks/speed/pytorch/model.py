@@ -72,6 +72,36 @@ class Rope(nn.Module):
         return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)
 
 
+class _EagerRmsNorm(torch.autograd.Function):
+    """x / rms(x) * gain with its gradient written out: a third fewer passes over memory than recording each operation."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, gain: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = torch.rsqrt(length * length / x.shape[-1] + NORM_EPS)
+        normed = x * inverse
+        ctx.save_for_backward(normed, inverse, gain)
+        return normed * gain
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        normed, inverse, gain = ctx.saved_tensors
+        gain_gradient = (gradient * normed).flatten(0, -2).sum(0)
+        gradient = gradient * gain
+        along = (gradient * normed).mean(-1, keepdim=True)
+        return torch.addcmul(gradient, normed, along, value=-1).mul_(inverse), gain_gradient
+
+
+class RMSNorm(nn.RMSNorm):
+    """PyTorch's own norm where torch.compile fuses it, the function above where operations run one by one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if torch.compiler.is_compiling() else _EagerRmsNorm.apply(x, self.weight)
+
+
 class Attention(nn.Module):
     """Multi-head attention with rotary positions; cross-attention when given a context."""
 
@@ -110,7 +140,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, fn: nn.Module) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(width, eps=NORM_EPS)
+        self.norm = RMSNorm(width)
         self.fn = fn
 
     def forward(self, x: Tensor, kept: Tensor | None, *args) -> Tensor:
