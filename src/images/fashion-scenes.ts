@@ -17,12 +17,16 @@ import {
 } from './scenes.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { addPixelNoise, type Colour, colourAround, colourAwayFrom, paintBackground } from './textures.js';
-import { checkOptions, type SourceUri } from './uri.js';
+import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
-const VERSION = 'fashion scenes 1';
+const VERSION = 'fashion scenes 2';
 
-const BACKGROUND = { patterned: 0.3, split: 0.4, contrast: 220 };
+/** Difficulty 0: grey pictures on quiet backgrounds; 1: full colour, strong patterns. */
+const background = (difficulty: number) => ({ patterned: 0.6 * difficulty, split: 0.4, contrast: 60 + 320 * difficulty });
+interface FashionOptions extends SceneOptions {
+  difficulty: number;
+}
 const LARGEST_TURN = 0.35; // radians, 20 degrees
 
 /**
@@ -30,8 +34,9 @@ const LARGEST_TURN = 0.35; // radians, 20 degrees
  * image is its main garment, the largest and foremost. Throws UsageError for bad options and DataError for a missing data set.
  */
 export async function openFashionScenes(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, SCENE_OPTIONS);
-  const scene = sceneOptions(uri, options);
+  checkOptions(uri, [...SCENE_OPTIONS, 'difficulty']);
+  const difficulty = numberOption(uri, 'difficulty', 0.5, { low: 0, high: 1, whole: false });
+  const scene: FashionOptions = { ...sceneOptions(uri, options), difficulty };
   const garments = await readIdx(uri.place, scene.split);
   if (garments.height !== garments.width) {
     throw new DataError(
@@ -42,7 +47,7 @@ export async function openFashionScenes(uri: SourceUri, options: SourceOptions):
     scheme: 'fashion-scenes',
     place: uri.place,
     options: scene,
-    extra: {},
+    extra: { difficulty },
     content: () => `${VERSION} ${garments.digest()}`,
     classes: garments.classes,
     draw: (i) => drawScene(garments, scene, i),
@@ -80,13 +85,13 @@ function planScene(random: Random, garments: IdxData, size: number): Plan {
   return { chosen, places: placeObjects(random, size, extents, LARGEST_TURN) };
 }
 
-function drawScene(garments: IdxData, options: SceneOptions, i: number): Scene {
-  const { size } = options;
+function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene {
+  const { size, difficulty } = options;
   const random = sceneStream(options, i);
   const { chosen, places } = planScene(random, garments, size);
   const pixels = new Uint8ClampedArray(size * size * 3);
   const labels = new Uint8Array(size * size);
-  paintBackground(pixels, size, random, BACKGROUND, sceneScratch(size));
+  paintBackground(pixels, size, random, background(difficulty), sceneScratch(size));
   for (let k = chosen.length - 1; k >= 0; k--) {
     const index = chosen[k]!;
     const place = places[k]!;
@@ -94,8 +99,18 @@ function drawScene(garments: IdxData, options: SceneOptions, i: number): Scene {
     if (place.extent < 0.6 * garments.width) garment = halveGarment(garment);
     drawGarment(pixels, labels, size, garment, place, garments.labels[index]! + 1, random);
   }
+  fade(pixels, Math.min(1, 2 * difficulty));
   addPixelNoise(pixels, random, random.uniform(1, 6));
   return { pixels, labels };
+}
+
+/** Takes colour out of a picture: `colour` 1 leaves it, 0 leaves its greys. */
+function fade(pixels: Uint8ClampedArray, colour: number): void {
+  if (colour === 1) return;
+  for (let p = 0; p < pixels.length; p += 3) {
+    const grey = 0.299 * pixels[p]! + 0.587 * pixels[p + 1]! + 0.114 * pixels[p + 2]!;
+    for (let c = p; c < p + 3; c++) pixels[c] = grey + (pixels[c]! - grey) * colour;
+  }
 }
 
 /** Draws a garment in a colour that stands out from what it covers, perhaps mirrored, by bilinear interpolation. */

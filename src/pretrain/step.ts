@@ -160,8 +160,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       iterations: config.clustering.iterations,
       variant: config.clustering.sinkhorn as 'positionwise' | 'standard',
     });
-    const assigned = tf.reshape(clustering.assignments, [s.patches * batch, s.prototypes]);
-    const targets = tf.gather(assigned, tf.reshape(i.predict_rows!, [-1]) as never) as Tensor;
+    const targets = tf.gather(clustering.assignments, tf.reshape(i.predict_rows!, [-1]) as never) as Tensor;
     const targetsByImage = tf.reshape(targets, [predicted, batch, s.prototypes]);
 
     // Student: visible patches and registers; the predictor answers at the dropped positions.
@@ -220,7 +219,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       clustering_loss: clustering.loss,
       target_entropy: targetEntropy(targets),
       gradient_norm: gradientNorm,
-      position_use: tf.mean(clustering.probabilities, 1),
+      position_use: clustering.positionUse,
     };
     const update = (
       name: string,

@@ -4,15 +4,13 @@ import { type Tensor, tf } from '../tensor/tf.js';
 import { type SinkhornOptions, sinkhorn } from './sinkhorn.js';
 
 export interface Clustering {
-  /** [N, B, K] before any temperature. */
-  logits: Tensor;
-  /** [N, B, K], the soft targets of all patches. */
+  /** [N * B, K], position-major: the soft targets of all patches. */
   assignments: Tensor;
   /** Mean cross-entropy over all N * B patches. */
   loss: Tensor;
   gradients: Record<string, Tensor>;
-  /** softmax(logits / prediction temperature), [N, B, K]: what the layer itself believes. */
-  probabilities: Tensor;
+  /** [N, K]: softmax(logits / prediction temperature), what the layer itself believes, averaged over the batch. */
+  positionUse: Tensor;
 }
 
 /** Patch features [N * B, D] to logits [N * B, K] of weights `layer.weight` [K, D] and `layer.bias` [K]. */
@@ -21,33 +19,68 @@ export function clusteringLogits(w: Record<string, Tensor>, patches: Tensor): Te
   return w['layer.bias'] ? tf.add(y, w['layer.bias']) : y;
 }
 
+export interface ClusteringOptions extends SinkhornOptions {
+  predictionTemperature: number;
+}
+
+/** Logits of one run of positions fill about this many values: what a core's cache holds. */
+const CHUNK = 1 << 19;
+
 /**
  * One clustering step on teacher patches [N * B, D] (position-major). Gradients reach the layer only, never the teacher.
+ * Position-wise Sinkhorn treats positions one by one, so they are worked through in runs that fit the cache.
  */
 export function cluster(
   w: Record<string, Tensor>,
   patches: Tensor,
   batch: number,
-  o: SinkhornOptions & { predictionTemperature: number },
+  o: ClusteringOptions,
+): Clustering {
+  const [rows, width] = patches.shape as [number, number];
+  const positions = rows / batch;
+  const prototypes = w['layer.weight']!.shape[0]!;
+  const most = o.variant === 'positionwise' ? Math.max(1, Math.floor(CHUNK / (batch * prototypes))) : positions;
+  const parts: Clustering[] = [];
+  for (let first = 0; first < positions; first += most) {
+    const count = Math.min(most, positions - first);
+    const part = tf.slice(patches, [first * batch, 0], [count * batch, width]);
+    parts.push(clusterPositions(w, part, batch, o, rows));
+  }
+  if (parts.length === 1) return parts[0]!;
+  const sum = (values: Tensor[]): Tensor => tf.addN(values as never[]);
+  return {
+    assignments: tf.concat(parts.map((p) => p.assignments), 0),
+    loss: sum(parts.map((p) => p.loss)),
+    gradients: Object.fromEntries(Object.keys(w).map((n) => [n, sum(parts.map((p) => p.gradients[n]!))])),
+    positionUse: tf.concat(parts.map((p) => p.positionUse), 0),
+  };
+}
+
+/** The same for some positions, with losses divided by the `total` rows of all. */
+function clusterPositions(
+  w: Record<string, Tensor>,
+  patches: Tensor,
+  batch: number,
+  o: ClusteringOptions,
+  total: number,
 ): Clustering {
   const rows = patches.shape[0]!;
   const names = Object.keys(w);
-  const values = names.map((n) => w[n]!);
   const logits = clusteringLogits(w, patches);
   const k = logits.shape[1]!;
   const grid = [rows / batch, batch, k];
-  const assignments = sinkhorn(tf.reshape(logits, grid), o);
-  const targets = tf.reshape(assignments, [rows, k]);
+  const assignments = tf.reshape(sinkhorn(tf.reshape(logits, grid), o), [rows, k]);
+  const scaled = (logits: Tensor): Tensor => tf.mul(logits, 1 / o.predictionTemperature);
   const { value, grads } = tf.valueAndGrads((...ws: Tensor[]) => {
     const own = clusteringLogits(Object.fromEntries(names.map((n, i) => [n, ws[i]!])), patches);
-    const loss = softCrossEntropy(tf.mul(own, 1 / o.predictionTemperature), targets);
-    return tf.mul(loss, 1 / rows) as never;
-  })(values);
+    return tf.mul(softCrossEntropy(scaled(own), assignments), 1 / total) as never;
+  })(names.map((n) => w[n]!));
+  // exp(log softmax) is what the cross-entropy computes too: one kernel serves both.
+  const probabilities = tf.exp(tf.logSoftmax(scaled(logits) as never) as Tensor);
   return {
-    logits: tf.reshape(logits, grid),
     assignments,
     loss: value,
     gradients: Object.fromEntries(names.map((n, i) => [n, grads[i]!])),
-    probabilities: tf.reshape(tf.softmax(tf.mul(logits, 1 / o.predictionTemperature)), grid),
+    positionUse: tf.mean(tf.reshape(probabilities, grid), 1),
   };
 }

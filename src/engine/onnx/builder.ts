@@ -24,6 +24,7 @@ export class OnnxBuilder {
   private readonly shared = new Map<string, string[]>();
   private readonly initialisers = new Map<string, { dims: number[]; dtype: OnnxType; bytes: Uint8Array }>();
   private readonly constants = new Map<string, string>();
+  private readonly reshaped = new Map<string, string>();
   private next = 0;
 
   /** Emits a node with one output, or returns the equal node emitted before. */
@@ -59,8 +60,12 @@ export class OnnxBuilder {
   i64(values: number[]): string {
     return this.constant(values, [values.length], 'int64');
   }
+  /** A reshape of a reshape reads the first one's input. */
   reshape(x: string, shape: number[]): string {
-    return this.node('Reshape', [x, this.i64(shape)]);
+    const from = this.reshaped.get(x) ?? x;
+    const y = this.node('Reshape', [from, this.i64(shape)]);
+    this.reshaped.set(y, from);
+    return y;
   }
 
   /** Renames the tensors that become outputs; one that is an input or serves twice is copied by an Identity. */
@@ -73,7 +78,15 @@ export class OnnxBuilder {
       else copies.push({ op: 'Identity', domain: '', inputs: [o.tensor], outputs: [o.name], attrs: {} });
     }
     const name = (t: string): string => renamed.get(t) ?? t;
-    return [...this.nodes, ...copies].map((n) => ({
+    const needed = new Set(outputs.map((o) => o.tensor));
+    const live: OnnxNode[] = [];
+    for (let i = this.nodes.length - 1; i >= 0; i--) {
+      const n = this.nodes[i]!;
+      if (!n.outputs.some((o) => needed.has(o))) continue;
+      for (const x of n.inputs) needed.add(x);
+      live.push(n);
+    }
+    return [...live.reverse(), ...copies].map((n) => ({
       ...n,
       inputs: n.inputs.map(name),
       outputs: n.outputs.map(name),

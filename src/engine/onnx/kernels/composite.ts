@@ -40,13 +40,10 @@ defineRule('Rotary', {
     const shape = node.inputs[0]!.shape;
     const per = elements(shape) / (rows * d);
     const half = d / 2;
-    const table = (t: string): string => b.reshape(t, [rows, 1, d]);
-    const halves = b.reshape(x!, [rows * per, 2, half]);
-    const swapped = b.reshape(b.node('Gather', [halves, b.i64([1, 0])], { axis: 1 }), [rows, per, d]);
-    const y = b.node('Add', [
-      b.node('Mul', [b.reshape(x!, [rows, per, d]), table(cos!)]),
-      b.node('Mul', [swapped, table(sin!)]),
-    ]);
+    const table = (t: string): string => b.reshape(t, [rows, 1, 2, half]);
+    const view = b.reshape(x!, [rows, per, 2, half]);
+    const swapped = b.node('Gather', [view, b.i64([1, 0])], { axis: 2 });
+    const y = b.node('Add', [b.node('Mul', [view, table(cos!)]), b.node('Mul', [swapped, table(sin!)])]);
     return [b.reshape(y, shape)];
   },
   flop: (n) => 3 * elements(n.inputs[0]!.shape),

@@ -98,15 +98,3 @@ defineRule('Softmax', {
   ],
   flop: (n) => 5 * inputFlop(n),
 });
-
-defineRule('LogSoftmax', {
-  inputs: ['logits'],
-  foldable: true,
-  infer: ([x]) => [[x!.shape, 'float32']],
-  lower: (b, node, names) => [
-    b.node('LogSoftmax', names, {
-      axis: tf.util.parseAxisParam(node.attrs.axis as number, node.inputs[0]!.shape)[0]!,
-    }),
-  ],
-  flop: (n) => 5 * inputFlop(n),
-});

@@ -33,9 +33,9 @@ function evaluate(node: Node, inputs: Value[]): ArrayLike<number> {
   try {
     const folded = tf.tidy(() => {
       const tensors = inputs.map((v) => tf.tensor(Array.from(v.data!), v.shape, v.dtype as 'float32'));
-      const names = ruleOf(node.kernel)!.inputs ?? tensors.map((_, i) => String(i));
-      const record = Object.fromEntries(tensors.map((t, i) => [names[i]!, t]));
-      return tf.engine().runKernel(node.kernel, record, node.attrs as never) as Tensor;
+      const names = ruleOf(node.kernel)!.inputs;
+      const record = names ? Object.fromEntries(tensors.map((t, i) => [names[i]!, t])) : tensors;
+      return tf.engine().runKernel(node.kernel, record as never, node.attrs as never) as Tensor;
     });
     const values = folded.dataSync().slice();
     folded.dispose();
