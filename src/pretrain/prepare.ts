@@ -20,7 +20,7 @@ function divisor(batch: number, most: number): number {
 }
 
 /**
- * Micro-batches that keep about 1,280 teacher tokens and 1,250 student tokens in a matrix (measured on two cores, see
+ * Micro-batches that keep about 640 tokens in a matrix (measured on two cores, see
  * benchmarks/speed); one on engines that run op by op, where they only cost.
  */
 export function microBatches(
@@ -31,7 +31,7 @@ export function microBatches(
   const { teacher_micro_batches: t, student_micro_batches: st } = config.engine;
   const batch = config.train.batch;
   const auto = (perImage: number): number =>
-    engine === 'onnx' ? divisor(batch, Math.min(64, Math.round((batch * perImage) / 1280))) : 1;
+    engine === 'onnx' ? divisor(batch, Math.min(64, Math.round((batch * perImage) / 640))) : 1;
   return { teacher: t ?? auto(tokens.teacher), student: st ?? auto(tokens.student) };
 }
 

@@ -20,6 +20,8 @@ export interface GraphCost {
   productFlop: number;
 }
 
+const PRODUCTS = new Set(['Product', 'ProductAdd', 'BatchMatMul']);
+
 export function graphCost(graph: Graph): GraphCost {
   const byKernel = new Map<string, KernelCost>();
   for (const node of graph.nodes) {
@@ -38,6 +40,6 @@ export function graphCost(graph: Graph): GraphCost {
     nodes: sum((c) => c.nodes),
     flop: sum((c) => c.flop),
     bytes: sum((c) => c.bytes),
-    productFlop: sum((c) => (c.kernel === 'Product' || c.kernel === 'BatchMatMul' ? c.flop : 0)),
+    productFlop: sum((c) => (PRODUCTS.has(c.kernel) ? c.flop : 0)),
   };
 }

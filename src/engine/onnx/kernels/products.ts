@@ -58,3 +58,18 @@ defineRule('BatchMatMul', {
   ],
   flop: productFlop,
 });
+
+/** alpha * op(a) @ op(b) + c, all 2-D (c may be one row [n]): what the product pass makes of a product and an addition. */
+defineRule('ProductAdd', {
+  inputs: ['a', 'b', 'c'],
+  infer: (values, attrs) => productShape(values, attrs),
+  lower: (b, node, names) => [
+    b.node('Gemm', names, {
+      transA: node.attrs.transA ? 1 : 0,
+      transB: node.attrs.transB ? 1 : 0,
+      alpha: { f: (node.attrs.alpha as number | undefined) ?? 1 },
+      beta: { f: 1 },
+    }),
+  ],
+  flop: (n) => productFlop(n) + elements(n.outputs[0]!.shape),
+});

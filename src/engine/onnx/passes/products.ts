@@ -1,4 +1,4 @@
-// Transposes and constant scales around matrix products move into the product's own flags.
+// Transposes, constant scales and addends around matrix products move into the product's own kernel.
 import { elements } from '../../program.js';
 import { type Graph, type Node, useCounts, type Value, withNodes } from '../ir.js';
 
@@ -28,6 +28,8 @@ export function fuseProducts(graph: Graph): Graph {
       node = foldOperand(foldOperand(asProduct(node), 0, producer, uses), 1, producer, uses);
     } else if (node.kernel === 'Multiply') {
       node = foldScale(node, producer, uses);
+    } else if (node.kernel === 'Add') {
+      node = foldAddend(node, producer, uses);
     }
     for (const o of node.outputs) producer.set(o, node);
     nodes.push(node);
@@ -58,7 +60,7 @@ function foldOperand(node: Node, i: 0 | 1, producer: Map<Value, Node>, uses: Map
     for (const j of [0, 1] as const) {
       const scale = scalarOf(from.inputs[j]!);
       const other = from.inputs[1 - j]!;
-      if (scale !== undefined && elements(other.shape) === elements(from.outputs[0]!.shape)) {
+      if (scale !== undefined && other.shape.join() === from.outputs[0]!.shape.join()) {
         return withInput(other, { alpha: ((node.attrs.alpha as number | undefined) ?? 1) * scale });
       }
     }
@@ -77,6 +79,28 @@ function foldScale(node: Node, producer: Map<Value, Node>, uses: Map<Value, numb
     const p = asProduct(from);
     const alpha = ((p.attrs.alpha as number | undefined) ?? 1) * scale;
     return { ...p, outputs: node.outputs, attrs: { ...p.attrs, alpha } };
+  }
+  return node;
+}
+
+/** product + c becomes one kernel where the product is 2-D and read only here, and c is as large or one row. */
+function foldAddend(node: Node, producer: Map<Value, Node>, uses: Map<Value, number>): Node {
+  const out = node.outputs[0]!.shape;
+  for (const j of [1, 0] as const) {
+    const v = node.inputs[j]!;
+    const c = node.inputs[1 - j]!;
+    const from = producer.get(v);
+    if (!from || from.kernel !== 'Product' || uses.get(v) !== 1) continue;
+    if (out.length !== 2 || from.attrs.batchA || from.attrs.batchB) continue;
+    if (v.shape.join() !== out.join() || (c.shape.join() !== out.join() && c.shape.join() !== `${out[1]}`))
+      continue;
+    const { transA, transB, alpha } = from.attrs;
+    return {
+      kernel: 'ProductAdd',
+      inputs: [...from.inputs, c],
+      outputs: node.outputs,
+      attrs: { transA, transB, alpha },
+    };
   }
   return node;
 }
