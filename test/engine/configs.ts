@@ -1,10 +1,13 @@
-// Small configs that between them reach every branch of the product's programs, and the programs themselves.
+// Small configs that between them reach every branch of the product's programs, and the programs with values to run them on.
 
 import { type Config, parseConfig } from '../../src/config/index.js';
 import { encoderProgram } from '../../src/encoder/program.js';
-import type { Program } from '../../src/engine/program.js';
+import { elements, type Program, type Values } from '../../src/engine/program.js';
+import { initialParameters, isRope, STUDENT } from '../../src/model/parameters.js';
 import { modelSizes } from '../../src/model/sizes.js';
-import { type StepOptions, stepProgram } from '../../src/pretrain/step.js';
+import { stepInputs } from '../../src/pretrain/inputs.js';
+import { FIRST_MOMENT, SECOND_MOMENT, type StepOptions, stepProgram } from '../../src/pretrain/step.js';
+import { stream } from '../../src/tensor/random.js';
 
 export const pixels = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] };
 
@@ -64,17 +67,65 @@ export const variants: Variant[] = [
   variant('a wider predictor with more heads', { model: { predictor: { depth: 1, width: 24, heads: 3 } } }),
 ];
 
-export const stepOf = (v: Variant): Program => stepProgram(v.config, v.options);
+/** A program with the values that it is run on. */
+export interface Case {
+  program: Program;
+  state: Record<string, Values>;
+  inputs(step: number): Record<string, Values>;
+}
+
+const bytes = (program: Program, ...keys: (string | number)[]): Uint8Array => {
+  const random = stream(5, 'images', ...keys);
+  return new Uint8Array(elements(program.inputs.images!.shape)).map(() => random.int(256));
+};
+
+/**
+ * Values as in the middle of a run: gains that are not one, biases that are not zero, and running means that make an
+ * update a smooth function of the gradient (from zero means, AdamW divides a gradient by itself).
+ */
+function midway(program: Program, parameters: Record<string, Float32Array>): Record<string, Values> {
+  return Object.fromEntries(
+    program.state.map((name) => {
+      const random = stream(5, name);
+      const from = parameters[name] ?? new Float32Array(elements(program.inputs[name]!.shape));
+      if (name.endsWith(FIRST_MOMENT)) return [name, from.map(() => 1e-3 * random.normal())];
+      if (name.endsWith(SECOND_MOMENT)) return [name, from.map(() => 1e-4 * random.uniform(0.5, 2))];
+      return [name, isRope(name) ? from : from.map((value) => value + 0.1 * random.normal())];
+    }),
+  );
+}
+
+export function stepCase({ config, options }: Variant): Case {
+  const program = stepProgram(config, options);
+  const s = modelSizes(config);
+  return {
+    program,
+    state: midway(program, initialParameters(s, 1)),
+    inputs: (step) => ({
+      ...stepInputs(config, s, step, options.studentMicroBatches ?? 1).inputs,
+      images: options.reference
+        ? Float32Array.from(bytes(program, step), (b) => b / 128 - 1)
+        : bytes(program, step),
+    }),
+  };
+}
 
 /** The encoder at a size that it was not trained at. */
-export function encoderOf(size: [number, number] = [12, 20], registers = 4): Program {
-  return encoderProgram(modelSizes(small({ model: { registers } }), size), { batch: 3, ...pixels });
+export function encoderCase(size: [number, number] = [12, 20], registers = 4): Case {
+  const s = modelSizes(small({ model: { registers } }), size);
+  const program = encoderProgram(s, { batch: 3, ...pixels });
+  const student = Object.entries(initialParameters(s, 1)).filter(([n]) => n.startsWith(STUDENT));
+  return {
+    program,
+    state: midway(program, Object.fromEntries(student.map(([n, v]) => [n.slice(STUDENT.length), v]))),
+    inputs: (step) => ({ images: bytes(program, step) }),
+  };
 }
 
 /** Every program of the product, in every variant; the parity tests' form too. */
-export const productPrograms = (): Program[] => [
-  ...variants.map(stepOf),
-  stepOf(variant('reference', { model: { drop_path: 0.5 } }, { reference: true })),
-  encoderOf(),
-  encoderOf([16, 16], 0),
+export const productCases = (): Case[] => [
+  ...variants.map(stepCase),
+  stepCase(variant('reference', { model: { drop_path: 0.5 } }, { reference: true })),
+  encoderCase(),
+  encoderCase([16, 16], 0),
 ];

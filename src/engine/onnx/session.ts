@@ -38,7 +38,11 @@ export class OnnxEngine implements Engine {
   }
 
   async load(program: Program): Promise<OnnxExecutable> {
-    const graph = optimise(trace(program));
+    return this.loadGraph(program, optimise(trace(program)));
+  }
+
+  /** Loads a graph of the program as it stands: `load` without trace and passes. */
+  async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
     const bytes = lower(graph);
     let session: ort.InferenceSession;
     try {

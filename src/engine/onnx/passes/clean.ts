@@ -14,6 +14,10 @@ export function removeDeadNodes(graph: Graph): Graph {
   return withNodes(graph, kept.reverse());
 }
 
+/** Attributes as text; JSON alone writes both infinities as null. */
+const attrsText = (node: Node): string =>
+  JSON.stringify(node.attrs, (_key, v) => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v));
+
 /** Nodes with equal kernel, attributes and inputs are computed once; small equal constants count as one input. */
 export function shareEqualNodes(graph: Graph): Graph {
   const seen = new Map<string, Node>();
@@ -25,7 +29,7 @@ export function shareEqualNodes(graph: Graph): Graph {
   };
   const nodes: Node[] = [];
   for (const node of graph.nodes) {
-    const key = `${node.kernel}(${node.inputs.map(keyOf).join(';')})${JSON.stringify(node.attrs)}:${node.outputs.map((o) => `${o.dtype}[${o.shape}]`)}`;
+    const key = `${node.kernel}(${node.inputs.map(keyOf).join(';')})${attrsText(node)}:${node.outputs.map((o) => `${o.dtype}[${o.shape}]`)}`;
     const known = seen.get(key);
     if (known) {
       node.outputs.forEach((o, i) => void replaced.set(o, known.outputs[i]!));

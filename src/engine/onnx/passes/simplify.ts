@@ -1,5 +1,4 @@
 // Algebra that needs no numbers: neutral elements, uniform operands as scalars, reshapes and transposes that cancel.
-import { elements } from '../../program.js';
 import { type Graph, type Node, newValue, substitute, type Value } from '../ir.js';
 
 const sameShape = (a: number[], b: number[]): boolean =>
@@ -105,11 +104,14 @@ function mergedMove(node: Node, producer: Map<Value, Node>): Node {
 /** A uniform operand that broadcasting can supply is read as a scalar instead of a full tensor. */
 function scalarOperand(graph: Graph, node: Node, producer: Map<Value, Node>): Node {
   const out = node.outputs[0]!;
-  const inputs = node.inputs.map((v, i) => {
-    const other = node.inputs[1 - i]!;
-    if (elements(v.shape) === 1 && v.shape.length === 0) return v;
-    const value = sameShape(other.shape, out.shape) ? uniform(v, producer) : undefined;
-    return value === undefined ? v : newValue(graph, [], v.dtype, [value]);
-  });
-  return inputs.every((v, i) => v === node.inputs[i]) ? node : { ...node, inputs };
+  for (const i of [0, 1] as const) {
+    const [v, other] = [node.inputs[i]!, node.inputs[1 - i]!];
+    if (v.shape.length === 0 || !sameShape(other.shape, out.shape)) continue;
+    const value = uniform(v, producer);
+    if (value === undefined) continue;
+    // One operand only: the other gives the result its shape.
+    const scalar = newValue(graph, [], v.dtype, [value]);
+    return { ...node, inputs: i === 0 ? [scalar, other] : [other, scalar] };
+  }
+  return node;
 }

@@ -1,11 +1,11 @@
 // What a conformance row is, and how one is checked on an engine: forward against a float64 oracle, backward against its central differences.
 
 import { expect } from 'vitest';
-import type { Engine, Program, TensorSpec, Values } from '../../src/engine/program.js';
-import { type Random, stream } from '../../src/tensor/random.js';
-import { type NamedTensorMap, type Tensor, tf } from '../../src/tensor/tf.js';
-import { relativeError } from '../support/golden.js';
-import { type Nd, nd } from './float64.js';
+import type { Engine, Program, TensorSpec, Values } from '../../../src/engine/program.js';
+import { type Random, stream } from '../../../src/tensor/random.js';
+import { type NamedTensorMap, type Tensor, tf } from '../../../src/tensor/tf.js';
+import { relativeError } from '../../support/golden.js';
+import { map, type Nd, nd } from '../float64.js';
 
 /** An input tensor and how its values are drawn. */
 export interface Drawn extends TensorSpec {
@@ -131,3 +131,36 @@ export async function checkRow(row: Row, engine: Engine): Promise<{ forward: num
   expect(backward, `${row.name} backward`).toBeLessThanOrEqual(Math.max(row.tolerance ?? 0, BACKWARD));
   return { forward, backward };
 }
+
+/** A row of a kernel that copies: no error is allowed. */
+export const moved = (
+  name: string,
+  x: Drawn,
+  run: (x: Tensor) => Tensor,
+  oracle: (x: Nd) => Nd | Nd[],
+  wrt?: string[],
+): Row => ({
+  name,
+  inputs: { x },
+  run: (i) => run(i.x!),
+  oracle: (i) => oracle(i.x!),
+  ...(wrt ? { wrt } : {}),
+  tolerance: 0, // moves copy
+});
+
+/** A row of an element-wise kernel of one operand. */
+export const unary = (
+  kernel: string,
+  run: (x: Tensor) => Tensor,
+  f: (x: number) => number,
+  row: Partial<Row> & { draw?: typeof normal } = {},
+): Row => {
+  const { draw = normal, ...rest } = row;
+  return {
+    name: kernel,
+    inputs: { x: draw(3, 5) },
+    run: (i) => run(i.x!),
+    oracle: (i) => map(i.x!, f),
+    ...rest,
+  };
+};
