@@ -1,7 +1,12 @@
 // The training loop, read from top to bottom: open the run, step, watch, checkpoint, stop.
 import { join } from 'node:path';
 import { writeCheckpoint } from '../checkpoint/file.js';
-import { latestCheckpoint, prepareCheckpointFolder } from '../checkpoint/folder.js';
+import {
+  checkpointPath,
+  latestCheckpoint,
+  prepareCheckpointFolder,
+  previousCheckpoint,
+} from '../checkpoint/folder.js';
 import { type Config, resolvedYaml } from '../config/index.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
@@ -142,15 +147,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       if (saved?.step === step) return saved.path;
       const now: RunState = { ...fixed, ...(await executable!.getState()) };
       const broken = notFinite(now);
-      if (broken) {
-        throw new DivergedError(
-          `training diverged: ${broken} holds NaN or infinity at step ${step}; ${lastGood(saved)}`,
-          {
-            step,
-            checkpoint: saved?.path ?? null,
-          },
-        );
-      }
+      if (broken) throw await diverged(`${broken} holds NaN or infinity`, checkpoints, step);
       metrics!.sync();
       const { path } = await writeCheckpoint(
         checkpoints,
@@ -165,6 +162,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     let report: StepReport | undefined;
     let badSteps = metrics.badSteps;
     let named = 0;
+    let dying = false;
     let clock = { begin: 0, waited: 0 };
     for (let step = start; step < steps; step++) {
       if (step > start) drawn = await unlessStopped(batches.next(step), o.signal);
@@ -199,21 +197,23 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       };
       metrics.write(report, rates);
       o.onStep?.(report);
-      for (const image of skipped.slice(named))
-        log.say(`skipped unreadable image ${image.name}: ${image.reason}`);
+      for (const { reason } of skipped.slice(named)) log.say(`skipped an unreadable image: ${reason}`);
       named = skipped.length;
-      if (report.health && report.health.deadShare >= config.health.dead_share_warning) {
-        log.say(
-          `step ${step + 1}: ${Math.round(100 * report.health.deadShare)} % of the prototypes are dead`,
-        );
+      if (report.health) {
+        const { deadShare } = report.health;
+        const many = deadShare >= config.health.dead_share_warning;
+        if (many && !dying)
+          log.say(`step ${step + 1}: ${Math.round(100 * deadShare)} % of the prototypes are dead`);
+        dying = many;
       }
 
       badSteps = isFiniteStep(report) ? 0 : badSteps + 1;
       if (badSteps > 0) log.say(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);
       if (badSteps > config.health.max_bad_steps) {
-        throw new DivergedError(
-          `training diverged: NaN or infinity in ${badSteps} steps in a row, up to step ${step + 1}; ${lastGood(saved)}`,
-          { step: step + 1, checkpoint: saved?.path ?? null },
+        throw await diverged(
+          `NaN or infinity in ${badSteps} steps in a row, up to step ${step + 1}`,
+          checkpoints,
+          step + 1 - badSteps,
         );
       }
       if (last || ((step + 1) % config.checkpoint.every === 0 && badSteps === 0)) await save(step + 1);
@@ -237,8 +237,14 @@ function readings(out: Record<string, ArrayLike<number>>) {
   };
 }
 
-const lastGood = (saved: { path: string } | undefined): string =>
-  `last good checkpoint: ${saved?.path ?? 'none'}. Lower optim.lr or set optim.clip_norm`;
+/** The error of a run whose state after `step` steps is spoilt: names the newest checkpoint from before. */
+async function diverged(what: string, checkpoints: string, step: number): Promise<DivergedError> {
+  const good = (await previousCheckpoint(checkpointPath(checkpoints, step)))?.path ?? null;
+  return new DivergedError(
+    `training diverged: ${what}; last good checkpoint: ${good ?? 'none'}. Lower optim.lr or set optim.clip_norm`,
+    { step, checkpoint: good },
+  );
+}
 
 /** What `work` gives, or undefined as soon as the signal is aborted. */
 async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | undefined> {

@@ -1,5 +1,5 @@
 // metrics.jsonl: one line a step, on disk before the checkpoint of that step, and cut back to the checkpoint on resume.
-import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, fsyncSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Rates } from '../optim/schedule.js';
@@ -46,7 +46,7 @@ export class Metrics {
 
   write(r: StepReport, rates: Rates): void {
     try {
-      writeSync(this.file, `${JSON.stringify(lineOf(r, rates))}\n`);
+      appendFileSync(this.file, `${JSON.stringify(lineOf(r, rates))}\n`);
     } catch (error) {
       throw writeFailure(this.path, error);
     }
