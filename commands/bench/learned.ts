@@ -13,6 +13,11 @@ export default class BenchLearned extends BaseCommand<typeof BenchLearned> {
     train: Flags.integer({ description: 'training scenes', default: 2000, min: 20 }),
     test: Flags.integer({ description: 'test scenes', default: 2000, min: 10 }),
     weights: Flags.string({ options: ['ema', 'student'], default: 'ema' }),
+    picture: Flags.string({
+      description: 'write image, labels and both predictions side by side',
+      helpValue: 'FILE.png',
+    }),
+    force: Flags.boolean({ description: 'replace an existing picture' }),
     threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
   };
 

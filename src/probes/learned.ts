@@ -8,7 +8,13 @@ import {
 } from '../encoder/open.js';
 import type { Engine } from '../engine/program.js';
 import { DataError } from '../errors.js';
-import { type ImageSource, openSource, pixelStatistics } from '../images/index.js';
+import {
+  type ImageSource,
+  type LabelMap,
+  openSource,
+  pixelStatistics,
+  type RawImage,
+} from '../images/index.js';
 import { compareMeanIou, type PairedComparison } from '../scores/intervals.js';
 import { OFFICIAL_C_GRID, scorePatchFeatures } from './segmentation.js';
 
@@ -21,7 +27,17 @@ export interface LearnedOptions {
   source?: string;
   trainImages: number;
   testImages: number;
+  /** Test images to keep for a picture. */
+  pictures?: number;
   onMessage?(text: string): void;
+}
+
+/** One test image with its labels and what both encoders' patches were taken for. */
+export interface LearnedPicture {
+  image: RawImage;
+  truth: LabelMap;
+  trained: LabelMap;
+  untrained: LabelMap;
 }
 
 export interface LearnedResult {
@@ -32,6 +48,7 @@ export interface LearnedResult {
   patches: number;
   trained: { miou: number; accuracy: number; C: number };
   untrained: { miou: number; accuracy: number; C: number };
+  pictures: LearnedPicture[];
   /** Paired bootstrap over test images, 95 %. */
   comparison: PairedComparison;
 }
@@ -115,6 +132,34 @@ export async function whatItLearned(o: LearnedOptions): Promise<LearnedResult> {
     patches: sizes.patches,
     trained: { miou: a.miou, accuracy: a.accuracy, C: a.bestC },
     untrained: { miou: b.miou, accuracy: b.accuracy, C: b.bestC },
+    pictures: Array.from({ length: Math.min(o.pictures ?? 0, o.testImages) }, (_, i) => {
+      const { height, width } = size;
+      const map = (predicted: Int32Array): LabelMap => patchesToMap(predicted, i, size);
+      return {
+        image: { data: test.images[i]!, height, width },
+        truth: { data: test.labelMaps.slice(i * height * width, (i + 1) * height * width), height, width },
+        trained: map(a.predicted),
+        untrained: map(b.predicted),
+      };
+    }),
     comparison: compareMeanIou(a.perImageConfusion, b.perImageConfusion, { seed: 0 }),
   };
+}
+
+/** The patch labels of image `i` as a label map. */
+function patchesToMap(
+  predicted: Int32Array,
+  i: number,
+  size: { height: number; width: number; patch: number },
+): LabelMap {
+  const { height, width, patch } = size;
+  const [rows, columns] = [height / patch, width / patch];
+  const data = new Uint8Array(height * width);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const cell = Math.floor(y / patch) * columns + Math.floor(x / patch);
+      data[y * width + x] = predicted[i * rows * columns + cell]!;
+    }
+  }
+  return { data, height, width };
 }

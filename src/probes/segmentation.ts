@@ -68,6 +68,8 @@ export interface SegmentationScore {
   /** Test images one by one, for intervals. */
   readonly perImageConfusion: ImageCounts;
   readonly grid: readonly GridPoint[];
+  /** [test images * patches]: the label predicted for each patch. */
+  readonly predicted: Int32Array;
   /** The training images on which C was chosen, ascending. */
   readonly validationImages: Int32Array;
 }
@@ -117,6 +119,7 @@ export function scorePatchFeatures(task: SegmentationTask): SegmentationScore {
     confusion,
     perImageConfusion: imageCounts(test.pixels, predicted, test.images, task),
     grid,
+    predicted,
     validationImages: validation,
   };
 }
