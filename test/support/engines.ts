@@ -21,8 +21,12 @@ export const engines: TestEngine[] = [
 ];
 
 /** Registers the suite `NAME on ENGINE` for every engine; one whose tool is missing is skipped by name, or failed as CAPI_REQUIRE says. */
-export function onEveryEngine(name: string, body: (engine: TestEngine) => void): void {
-  for (const engine of engines) {
+export function onEveryEngine(
+  name: string,
+  body: (engine: TestEngine) => void,
+  among: readonly TestEngine[] = engines,
+): void {
+  for (const engine of among) {
     const suite = engine.tool === undefined ? describe : suiteNeeding(engine.tool);
     suite(`${name} on ${engine.name}`, () => body(engine));
   }
