@@ -1,14 +1,15 @@
 // Runs a program op by op on a TensorFlow.js backend: the tensorflow and reference engines share it.
 import { type Tensor, tf } from '../tensor/tf.js';
-import type {
-  DeviceName,
-  Engine,
-  EngineName,
-  Executable,
-  Outputs,
-  Program,
-  TensorSpec,
-  Values,
+import {
+  checkValues,
+  type DeviceName,
+  type Engine,
+  type EngineName,
+  type Executable,
+  neverSet,
+  type Outputs,
+  type Program,
+  type Values,
 } from './program.js';
 
 export class EagerEngine implements Engine {
@@ -25,7 +26,9 @@ export class EagerEngine implements Engine {
   }
 }
 
-function toTensor(values: Values, spec: TensorSpec): Tensor {
+function toTensor(program: Program, name: string, values: Values): Tensor {
+  checkValues(program, name, values);
+  const spec = program.inputs[name]!;
   // uint8 crosses as bytes and becomes float32 here: TensorFlow.js has no uint8 tensors.
   const data = spec.dtype === 'uint8' ? Float32Array.from(values) : values.slice();
   return tf.tensor(data as Float32Array, spec.shape, spec.dtype === 'int32' ? 'int32' : 'float32');
@@ -46,12 +49,12 @@ class EagerExecutable implements Executable {
   setState(values: Record<string, Values>): void {
     this.enter();
     for (const [name, v] of Object.entries(values)) {
-      const spec = this.program.inputs[name];
-      if (!spec || !this.program.state.includes(name)) {
+      if (!this.program.state.includes(name)) {
         throw new Error(`program ${this.program.name} has no state named ${name}`);
       }
+      const t = toTensor(this.program, name, v);
       this.state[name]?.dispose();
-      this.state[name] = toTensor(v, spec);
+      this.state[name] = t;
     }
   }
 
@@ -67,16 +70,22 @@ class EagerExecutable implements Executable {
     this.enter();
     const outputs = tf.tidy(() => {
       const tensors: Record<string, Tensor> = { ...this.state };
-      for (const [name, spec] of Object.entries(this.program.inputs)) {
+      for (const name of Object.keys(this.program.inputs)) {
         if (this.state[name]) continue;
+        if (this.program.state.includes(name)) throw neverSet(this.program, name);
         const given = inputs[name];
         if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
-        tensors[name] = toTensor(given, spec);
+        tensors[name] = toTensor(this.program, name, given);
       }
       const out = this.program.run(tensors);
-      // A state that the program passes through unchanged is the old tensor itself: keep a reference of its own.
+      // A tensor that is an input, or serves twice, gets a reference of its own: each output is disposed by itself.
+      const taken = new Set<Tensor>(Object.values(tensors));
       return Object.fromEntries(
-        Object.entries(out).map(([n, t]) => [n, Object.values(tensors).includes(t) ? tf.clone(t) : t]),
+        Object.entries(out).map(([n, t]) => {
+          const own = taken.has(t) ? tf.clone(t) : t;
+          taken.add(t);
+          return [n, own];
+        }),
       );
     });
     const results: Outputs = {};

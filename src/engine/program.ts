@@ -56,3 +56,16 @@ export function elements(shape: number[]): number {
   for (const d of shape) n *= d;
   return n;
 }
+
+/** @throws Error naming program and input when the values are not as many as its shape holds. */
+export function checkValues(program: Program, name: string, values: Values): void {
+  const { shape } = program.inputs[name]!;
+  const n = elements(shape);
+  if (values.length === n) return;
+  throw new Error(
+    `program ${program.name}: ${name} holds ${values.length} values, expected ${n} for shape [${shape}]`,
+  );
+}
+
+export const neverSet = (program: Program, name: string): Error =>
+  new Error(`program ${program.name}: state ${name} was never set`);

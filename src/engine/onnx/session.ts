@@ -2,10 +2,12 @@
 import * as ort from 'onnxruntime-node';
 import { EngineError } from '../../errors.js';
 import {
+  checkValues,
   type DeviceName,
   type Engine,
   type Executable,
   elements,
+  neverSet,
   type Outputs,
   type Program,
   type TensorSpec,
@@ -80,12 +82,14 @@ export class OnnxExecutable implements Executable {
   private current: Record<string, ort.Tensor> = {};
   private other: Record<string, ort.Tensor> = {};
   private readonly results: Record<string, ort.Tensor> = {};
+  private readonly unset: Set<string>;
 
   constructor(
     private readonly program: Program,
     readonly graph: Graph,
     private readonly session: ort.InferenceSession,
   ) {
+    this.unset = new Set(program.state);
     const made = new Set(graph.outputs.map((o) => o.name));
     for (const name of program.state) {
       const spec = program.inputs[name]!;
@@ -102,7 +106,9 @@ export class OnnxExecutable implements Executable {
     for (const [name, v] of Object.entries(values)) {
       const t = this.current[name];
       if (!t) throw new Error(`program ${this.program.name} has no state named ${name}`);
+      checkValues(this.program, name, v);
       (t.data as Float32Array).set(v);
+      this.unset.delete(name);
     }
   }
 
@@ -111,13 +117,18 @@ export class OnnxExecutable implements Executable {
   }
 
   async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
+    for (const name of this.unset) throw neverSet(this.program, name);
     const feeds: Record<string, ort.Tensor> = {};
     for (const [name, spec] of Object.entries(this.program.inputs)) {
       const state = this.current[name];
       const given = inputs[name];
-      if (state) feeds[name] = state;
-      else if (given) feeds[name] = tensorOf(spec, given);
-      else throw new Error(`program ${this.program.name} needs input ${name}`);
+      if (state) {
+        feeds[name] = state;
+        continue;
+      }
+      if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
+      checkValues(this.program, name, given);
+      feeds[name] = tensorOf(spec, given);
     }
     const fetches: Record<string, ort.Tensor> = {};
     for (const [name, t] of Object.entries(this.other)) fetches[OUTPUT_PREFIX + name] = t;

@@ -64,6 +64,9 @@ class TraceBackend extends tf.KernelBackend {
   override numDataIds(): number {
     return this.data.numDataIds();
   }
+  override memory(): { unreliable: boolean } {
+    return { unreliable: true };
+  }
   override timerAvailable(): boolean {
     return false;
   }

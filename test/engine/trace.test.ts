@@ -1,0 +1,71 @@
+// What a trace refuses, in words that name the kernel and the program, and that it leaves nothing behind.
+
+import { describe, expect, it } from 'vitest';
+import { lower } from '../../src/engine/onnx/lower.js';
+import { OnnxEngine } from '../../src/engine/onnx/session.js';
+import { trace } from '../../src/engine/onnx/trace.js';
+import type { Program } from '../../src/engine/program.js';
+import { EngineError } from '../../src/errors.js';
+import { type NamedTensorMap, tf } from '../../src/tensor/tf.js';
+import { stepCase, variants } from './configs.js';
+
+const program = (name: string, run: (i: NamedTensorMap) => NamedTensorMap): Program => ({
+  name,
+  inputs: { x: { shape: [2, 3], dtype: 'float32' } },
+  state: [],
+  run,
+});
+
+describe('a kernel without a rule', () => {
+  const floors = program('floors', ({ x }) => ({ y: tf.floor(x!) }));
+
+  it('is an error that names kernel and program', async () => {
+    const error = await new OnnxEngine().load(floors).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(EngineError);
+    expect((error as EngineError).message).toMatch(/kernel Floor, which program floors uses/);
+    expect((error as EngineError).message).toContain('--engine tensorflow');
+    expect((error as EngineError).message).not.toContain('\n');
+    expect((error as EngineError).details).toEqual({ kernel: 'Floor', program: 'floors' });
+    expect((error as EngineError).exitCode).toBe(2);
+  });
+
+  it('is named too where it is the gradient that needs it', () => {
+    const gathers = program('gathers', ({ x }) => ({
+      y: tf.grad((x) => tf.sum(tf.gather(x, tf.tensor1d([0, 1], 'int32'))))(x!),
+    }));
+    expect(() => trace(gathers)).toThrow(/kernel UnsortedSegmentSum, which program gathers uses/);
+  });
+
+  it('is named when a graph made otherwise is lowered', () => {
+    const graph = trace(program('negates', ({ x }) => ({ y: tf.neg(x!) })));
+    const changed = { ...graph, nodes: graph.nodes.map((n) => ({ ...n, kernel: 'Nagate' })) };
+    expect(() => lower(changed)).toThrow(EngineError);
+    expect(() => lower(changed)).toThrow('kernel Nagate of program negates has no lowering rule');
+  });
+});
+
+describe('a program that looks at its data', () => {
+  it('is refused', () => {
+    const peeks = program('peeks', ({ x }) => ({ y: tf.mul(x!, x!.dataSync()[0]!) }));
+    expect(() => trace(peeks)).toThrow(EngineError);
+    expect(() => trace(peeks)).toThrow('control flow must not depend on data');
+  });
+});
+
+describe('a trace', () => {
+  const good = stepCase(variants[0]!).program;
+  const bad = program('floors', ({ x }) => ({ y: tf.floor(tf.neg(x!)) }));
+
+  it('leaves the backend and no tensor behind, also when it fails', () => {
+    tf.setBackend('cpu');
+    const before = tf.memory().numTensors;
+    trace(good);
+    expect(() => trace(bad)).toThrow();
+    expect(tf.getBackend()).toBe('cpu');
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('is the same every time', () => {
+    expect(Buffer.from(lower(trace(good))).equals(Buffer.from(lower(trace(good))))).toBe(true);
+  });
+});
