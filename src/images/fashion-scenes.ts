@@ -20,10 +20,19 @@ import { addPixelNoise, type Colour, colourAround, colourAwayFrom, paintBackgrou
 import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
-const VERSION = 'fashion scenes 2';
+const VERSION = 'fashion scenes 1';
 
-/** Difficulty 0: grey pictures on quiet backgrounds; 1: full colour, strong patterns. */
-const background = (difficulty: number) => ({ patterned: 0.6 * difficulty, split: 0.4, contrast: 60 + 320 * difficulty });
+/**
+ * Difficulty 0: upright garments in their own greys on quiet, darker backgrounds. From 0 to 0.5 garments take on colours, brightness and
+ * turns that say nothing of their kind, and pictures gain colour; up to 1 backgrounds grow louder.
+ */
+const background = (difficulty: number) => ({
+  patterned: 0.6 * difficulty,
+  split: 0.4,
+  contrast: 60 + 320 * difficulty,
+});
+const disguise = (difficulty: number): number => Math.min(1, 2 * difficulty);
+const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
 interface FashionOptions extends SceneOptions {
   difficulty: number;
 }
@@ -57,7 +66,7 @@ export async function openFashionScenes(uri: SourceUri, options: SourceOptions):
 
 /** Indices of the garments in scene `i`, the main one first (for tests of the splits). */
 export function garmentsOfScene(garments: IdxData, options: SceneOptions, i: number): number[] {
-  return planScene(sceneStream(options, i), garments, options.size).chosen;
+  return planScene(sceneStream(options, i), garments, { ...options, difficulty: 0.5 }).chosen;
 }
 
 function sceneStream({ seed, split }: SceneOptions, i: number): Random {
@@ -74,7 +83,7 @@ interface Plan {
 }
 
 /** One to four garments: the main one takes half of the picture's side or more, the others less. */
-function planScene(random: Random, garments: IdxData, size: number): Plan {
+function planScene(random: Random, garments: IdxData, { size, difficulty }: FashionOptions): Plan {
   const chosen = [mainGarment(random, garments)];
   const others = [0, 0, 1, 1, 1, 2, 2, 3][random.int(8)]!;
   const extents = [size * random.uniform(0.5, 0.9)];
@@ -82,24 +91,26 @@ function planScene(random: Random, garments: IdxData, size: number): Plan {
     chosen.push(random.int(garments.count));
     extents.push(Math.min(extents[0]! * 0.9, size * random.uniform(0.32, 0.6)));
   }
-  return { chosen, places: placeObjects(random, size, extents, LARGEST_TURN) };
+  return { chosen, places: placeObjects(random, size, extents, LARGEST_TURN * disguise(difficulty)) };
 }
 
 function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene {
   const { size, difficulty } = options;
   const random = sceneStream(options, i);
-  const { chosen, places } = planScene(random, garments, size);
+  const { chosen, places } = planScene(random, garments, options);
   const pixels = new Uint8ClampedArray(size * size * 3);
   const labels = new Uint8Array(size * size);
   paintBackground(pixels, size, random, background(difficulty), sceneScratch(size));
+  const dim = mix(0.55, 1, disguise(difficulty));
+  if (dim < 1) for (let p = 0; p < pixels.length; p++) pixels[p] = pixels[p]! * dim;
   for (let k = chosen.length - 1; k >= 0; k--) {
     const index = chosen[k]!;
     const place = places[k]!;
     let garment = cutGarment(garments.images, index * garments.height * garments.width, garments.width);
     if (place.extent < 0.6 * garments.width) garment = halveGarment(garment);
-    drawGarment(pixels, labels, size, garment, place, garments.labels[index]! + 1, random);
+    drawGarment(pixels, labels, options, garment, place, garments.labels[index]! + 1, random);
   }
-  fade(pixels, Math.min(1, 2 * difficulty));
+  fade(pixels, disguise(difficulty));
   addPixelNoise(pixels, random, random.uniform(1, 6));
   return { pixels, labels };
 }
@@ -117,7 +128,7 @@ function fade(pixels: Uint8ClampedArray, colour: number): void {
 function drawGarment(
   pixels: Uint8ClampedArray,
   labels: Uint8Array,
-  size: number,
+  { size, difficulty }: FashionOptions,
   garment: Garment,
   place: Placement,
   label: number,
@@ -125,9 +136,12 @@ function drawGarment(
 ): void {
   const { side, alpha, shade } = garment;
   const behind = colourAround(pixels, size, place.x, place.y, place.extent / 4);
-  const [red, green, blue] = lift(colourAwayFrom(random, behind, 120));
-  const darkness = random.uniform(0.1, 0.45); // colour of black cloth, as a share of white cloth's
-  const bend = random.uniform(-0.3, 0.4); // lightens or darkens the middle greys
+  const share = disguise(difficulty);
+  const [red, green, blue] = lift(colourAwayFrom(random, behind, 120)).map((c) =>
+    mix(255, c, share),
+  ) as Colour;
+  const darkness = share * random.uniform(0.1, 0.45); // colour of black cloth, as a share of white cloth's
+  const bend = share * random.uniform(-0.3, 0.4); // lightens or darkens the middle greys
   const mirror = random.next() < 0.5 ? -1 : 1;
   const { left, right, top, bottom, across, down } = footprint(place, size);
   const cells = side - 2; // the grid's outer ring is empty, so that every point has four neighbours
