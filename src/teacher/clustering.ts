@@ -39,7 +39,8 @@ export function cluster(
   const [rows, width] = patches.shape as [number, number];
   const positions = rows / batch;
   const prototypes = w['layer.weight']!.shape[0]!;
-  const most = o.variant === 'positionwise' ? Math.max(1, Math.floor(CHUNK / (batch * prototypes))) : positions;
+  const most =
+    o.variant === 'positionwise' ? Math.max(1, Math.floor(CHUNK / (batch * prototypes))) : positions;
   const parts: Clustering[] = [];
   for (let first = 0; first < positions; first += most) {
     const count = Math.min(most, positions - first);
@@ -49,10 +50,16 @@ export function cluster(
   if (parts.length === 1) return parts[0]!;
   const sum = (values: Tensor[]): Tensor => tf.addN(values as never[]);
   return {
-    assignments: tf.concat(parts.map((p) => p.assignments), 0),
+    assignments: tf.concat(
+      parts.map((p) => p.assignments),
+      0,
+    ),
     loss: sum(parts.map((p) => p.loss)),
     gradients: Object.fromEntries(Object.keys(w).map((n) => [n, sum(parts.map((p) => p.gradients[n]!))])),
-    positionUse: tf.concat(parts.map((p) => p.positionUse), 0),
+    positionUse: tf.concat(
+      parts.map((p) => p.positionUse),
+      0,
+    ),
   };
 }
 
