@@ -1,7 +1,7 @@
 // Images a second and thread of the generators, of decoding and of whole batches: `npm run build && node benchmarks/speed/images.js [FOLDER]`.
 
-import { openBatches, openSource } from '../../dist/src/images/index.js';
 import { existsSync } from 'node:fs';
+import { openBatches, openSource } from '../../dist/src/images/index.js';
 
 const fashion = '/usr/share/datasets/fashion-mnist';
 const uris = ['synthetic:scenes', 'synthetic:scenes?size=224'];
@@ -18,7 +18,10 @@ async function measure(step) {
   let images = 0;
   while (performance.now() - clock < SECONDS * 1000) images += await step();
   const used = process.cpuUsage(before);
-  return { wall: images / ((performance.now() - clock) / 1000), cpu: images / ((used.user + used.system) / 1e6) };
+  return {
+    wall: images / ((performance.now() - clock) / 1000),
+    cpu: images / ((used.user + used.system) / 1e6),
+  };
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];

@@ -90,7 +90,7 @@ function foldAddend(node: Node, producer: Map<Value, Node>, uses: Map<Value, num
     const v = node.inputs[j]!;
     const c = node.inputs[1 - j]!;
     const from = producer.get(v);
-    if (!from || from.kernel !== 'Product' || uses.get(v) !== 1) continue;
+    if (from?.kernel !== 'Product' || uses.get(v) !== 1) continue;
     if (out.length !== 2 || from.attrs.batchA || from.attrs.batchB) continue;
     if (v.shape.join() !== out.join() || (c.shape.join() !== out.join() && c.shape.join() !== `${out[1]}`))
       continue;
