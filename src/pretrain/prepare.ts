@@ -2,7 +2,6 @@
 import { basename } from 'node:path';
 import { assertImplemented, type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
-import { openEngine } from '../engine/select.js';
 import { type ImageSource, openSource } from '../images/index.js';
 import type { RunIdentity } from './run_folder.js';
 
@@ -19,9 +18,12 @@ function divisor(batch: number, most: number): number {
   return 1;
 }
 
+/** Hidden activations of one micro-batch: what a core's cache holds with its neighbours (measured on two cores). */
+const MICRO_BATCH_VALUES = 640 * 768;
+
 /**
- * Micro-batches that keep about 640 tokens in a matrix (measured on two cores, see
- * benchmarks/speed); one on engines that run op by op, where they only cost.
+ * Micro-batches inside the step, so that the widest activations stay in the cache; one on engines that run op by op,
+ * where they only cost. `tokens` are those of one image.
  */
 export function microBatches(
   config: Config,
@@ -29,9 +31,12 @@ export function microBatches(
   tokens: { teacher: number; student: number },
 ): { teacher: number; student: number } {
   const { teacher_micro_batches: t, student_micro_batches: st } = config.engine;
-  const batch = config.train.batch;
+  const { batch } = config.train;
+  const hidden = config.model.width * config.model.mlp_ratio;
   const auto = (perImage: number): number =>
-    engine === 'onnx' ? divisor(batch, Math.min(64, Math.round((batch * perImage) / 640))) : 1;
+    engine === 'onnx'
+      ? divisor(batch, Math.min(64, Math.round((batch * perImage * hidden) / MICRO_BATCH_VALUES)))
+      : 1;
   return { teacher: t ?? auto(tokens.teacher), student: st ?? auto(tokens.student) };
 }
 
@@ -42,6 +47,7 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
   const { modelSizes, patchCounts } = await import('../model/sizes.js');
   const s = modelSizes(config);
   const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });
+  const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick
   const engine = await openEngine({
     name: config.engine.name,
     device: config.engine.device,
