@@ -1,13 +1,13 @@
 // Kills a small pretraining run at random moments, starts it again each time, and compares what it ends in with a run that was left alone.
 //
 //   npm run kill-and-resume                                        20 times SIGKILL
-//   npm run kill-and-resume -- --signals SIGTERM,SIGINT,SIGUSR2    the signals after which capi writes a checkpoint
+//   npm run kill-and-resume -- --signals SIGTERM,SIGINT,SIGUSR2    in turn, the signals after which capi writes a checkpoint
 //
 // The moments: while it starts, after a random number of steps, and while a checkpoint is being written. The last checkpoint
 // must have the same bytes, and metrics.jsonl the same lines but for the columns of time. Exit code 0 when all is equal.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -73,31 +73,44 @@ const metricsOf = (folder) => {
 };
 const namesIn = (folder) => (existsSync(folder) ? readdirSync(folder) : []);
 const checkpointsOf = (folder) =>
-  namesIn(join(folder, 'checkpoints')).filter((name) => name.endsWith('.safetensors')).sort();
+  namesIn(join(folder, 'checkpoints'))
+    .filter((name) => name.endsWith('.safetensors'))
+    .sort();
 const stepOf = (name) => Number(/\d+/.exec(name ?? '0')[0]);
 
-/** Resolves at the moment of `kind`, or when the process has ended. */
-async function moment(kind, folder, ended, { startup, stepTime, ahead }) {
+/** The file's inode: another one once a resumed run has cut its metrics back, 0 without a file. */
+const inodeOf = (file) => (existsSync(file) ? statSync(file).ino : 0);
+
+/** Resolves at the moment of `kind` in the process that was just started, or when it has ended. */
+async function moment(kind, folder, ended, before, { startup, stepTime, ahead }) {
   let over = false;
   ended.then(() => {
     over = true;
   });
-  if (kind === 'start') return sleep(random() * startup);
-  const begin = stepOf(checkpointsOf(folder).at(-1));
-  const lines = () => metricsOf(folder).length;
-  if (kind === 'step') {
-    const [goal, rest] = [begin + 1 + Math.floor(random() * ahead), random() * stepTime];
-    while (!over && lines() < goal) await sleep(2);
-    return sleep(rest);
+  const stepsSince = () => {
+    const own = inodeOf(join(folder, 'metrics.jsonl')) !== before.metrics;
+    return own ? Math.max(0, metricsOf(folder).length - before.step) : 0;
+  };
+  if (kind === 'start') {
+    const end = performance.now() + random() * startup;
+    while (!over && stepsSince() === 0 && performance.now() < end) await sleep(2);
+  } else if (kind === 'step') {
+    const [goal, rest] = [1 + Math.floor(random() * ahead), random() * stepTime];
+    while (!over && stepsSince() < goal) await sleep(2);
+    await sleep(rest);
+  } else {
+    const checkpoints = join(folder, 'checkpoints');
+    while (!over && !existsSync(checkpoints)) await sleep(2);
+    if (over) return;
+    const watcher = watch(checkpoints);
+    const writing = new Promise((resolve) => {
+      watcher.on('change', (_, name) => {
+        if (`${name}`.endsWith('.partial') && existsSync(join(checkpoints, `${name}`))) resolve();
+      });
+    });
+    await Promise.race([ended, writing]);
+    watcher.close();
   }
-  const checkpoints = join(folder, 'checkpoints');
-  while (!over && !existsSync(checkpoints)) await sleep(2);
-  const watcher = watch(checkpoints);
-  const writing = new Promise((resolve) => {
-    watcher.on('change', (_, name) => `${name}`.endsWith('.partial') && existsSync(join(checkpoints, `${name}`)) && resolve());
-  });
-  await Promise.race([ended, writing]);
-  watcher.close();
 }
 
 async function leftAlone(folder, ...more) {
@@ -119,28 +132,36 @@ async function main() {
   const stepTime = (total - startup) / steps;
   const counts = { start: 0, step: 0, write: 0, halfWritten: 0, checkpointed: 0 };
   for (let i = 0; i < kills; i++) {
-    const left = steps - stepOf(checkpointsOf(broken).at(-1));
+    const before = { step: stepOf(checkpointsOf(broken).at(-1)), metrics: inodeOf(join(broken, 'metrics.jsonl')), time: Date.now() };
+    const left = steps - before.step;
     const ahead = Math.max(1, Math.floor(left / (kills - i + 1)) - 3); // a checkpoint every 3 steps: the kill comes before the end
     // One of each kind first, then by chance.
-    const kind = i < 3 ? ['step', 'write', 'start'][i] : ['start', 'step', 'step', 'write'][Math.floor(random() * 4)];
-    const signal = signals[Math.floor(random() * signals.length)];
+    const kind =
+      i < 3 ? ['step', 'write', 'start'][i] : ['start', 'step', 'step', 'write'][Math.floor(random() * 4)];
+    const signal = signals[i % signals.length];
     const { child, ended } = start(broken, '--set', 'checkpoint.every=3', '--set', 'checkpoint.keep=1');
-    await moment(kind, broken, ended, { startup, stepTime, ahead });
+    await moment(kind, broken, ended, before, { startup, stepTime, ahead });
     child.kill(signal);
     const end = await ended;
     if (end.signal !== signal && end.code !== 130)
-      throw new Error(`kill ${i + 1} (${kind}, ${signal}): it ended with ${end.signal ?? end.code}: ${end.output}`);
-    const names = namesIn(join(broken, 'checkpoints'));
-    const half = names.some((name) => name.endsWith('.partial'));
+      throw new Error(
+        `kill ${i + 1} (${kind}, ${signal}): it ended with ${end.signal ?? end.code}: ${end.output}`,
+      );
+    const half = namesIn(join(broken, 'checkpoints')).some(
+      (name) => name.endsWith('.partial') && statSync(join(broken, 'checkpoints', name)).mtimeMs > before.time,
+    );
     const step = stepOf(checkpointsOf(broken).at(-1));
     const lines = metricsOf(broken).length;
     if (end.code === 130 && existsSync(join(broken, 'identity.json'))) {
       counts.checkpointed++;
-      if (step !== lines) throw new Error(`kill ${i + 1} (${signal}): ${lines} steps done, the checkpoint holds ${step}`);
+      if (step !== lines)
+        throw new Error(`kill ${i + 1} (${signal}): ${lines} steps done, the checkpoint holds ${step}`);
     }
     counts[kind]++;
     if (half) counts.halfWritten++;
-    console.log(`kill ${i + 1}: ${signal} (${kind}), ${lines} of ${steps} steps done, checkpoint at ${step}${half ? ', another half-written' : ''}`);
+    console.log(
+      `kill ${i + 1}: ${signal} (${kind}), ${lines} of ${steps} steps done, checkpoint at ${step}${half ? ', another half-written' : ''}`,
+    );
   }
   await leftAlone(broken, '--set', 'checkpoint.every=3', '--set', 'checkpoint.keep=1');
 

@@ -1,6 +1,6 @@
 // What `capi pretrain` does: config, signals, progress, and the object that --json prints.
 import { loadConfig } from '../config/index.js';
-import { InterruptedError } from '../errors.js';
+import { EXIT, InterruptedError } from '../errors.js';
 import type { StepReport } from '../pretrain/metrics.js';
 import { type ConfigFlagValues, overridesOf } from './config_flags.js';
 import { duration, Progress } from './progress.js';
@@ -21,12 +21,21 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
     sets: flags.set,
     overrides: overridesOf(flags),
   });
+  const progress = new Progress<StepReport>(process.stderr, line, jsonLine);
   const stop = new AbortController();
-  const onSignal = (name: NodeJS.Signals): void => stop.abort(name);
+  let asked = 0;
+  const onSignal = (name: NodeJS.Signals): void => {
+    // A second Ctrl-C ends at once; one that comes right after the first is the same one, passed on by npm.
+    if (stop.signal.aborted && name === 'SIGINT' && performance.now() - asked > 1000) {
+      progress.message('interrupted again: ended without a checkpoint');
+      process.exit(EXIT.interrupted);
+    }
+    if (!stop.signal.aborted) asked = performance.now();
+    stop.abort(name);
+  };
   for (const s of SIGNALS) process.on(s, onSignal);
   // A reader that is gone (`capi pretrain | tee log`, ended by the same Ctrl-C) must not end the run before its checkpoint.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
-  const progress = new Progress<StepReport>(process.stderr, line, jsonLine);
   try {
     const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
     const prepared = await beforeSignal(prepareRun(config), stop.signal);

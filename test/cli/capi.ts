@@ -13,12 +13,16 @@ export interface Run {
   stderr: string;
 }
 
-/** Runs `capi ARGS` on the last build, outside the environment of the test runner. */
-export function capi(args: string[], env: Record<string, string> = {}): Run {
+/** Runs `capi ARGS` on the last build (or on another entry), outside the environment of the test runner. */
+export function capi(
+  args: string[],
+  env: Record<string, string> = {},
+  entry = `${root}dist/src/main.js`,
+): Run {
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([key]) => !/^(VITEST|NODE_ENV|DEBUG|CAPI_)/.test(key)),
   );
-  const result = spawnSync(process.execPath, [`${root}dist/src/main.js`, ...args], {
+  const result = spawnSync(process.execPath, [entry, ...args], {
     cwd: root,
     encoding: 'utf8',
     env: { ...clean, NO_COLOR: '1', ...env },
