@@ -18,8 +18,8 @@ export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
   const [n, b] = o.variant === 'positionwise' ? [positions, batch] : [1, positions * batch];
   const scaled = tf.mul(tf.reshape(logits, [n, b, k]), 1 / o.temperature);
   const m = tf.exp(tf.sub(scaled, tf.sub(tf.max(scaled, 1, true), 50)));
-  let row: Tensor = tf.ones([n, 1, b]);
-  let column: Tensor = tf.ones([n, k, 1]);
+  let row: Tensor = tf.fill([n, 1, b], 1);
+  let column: Tensor = tf.fill([n, k, 1], 1);
   for (let i = 0; i < o.iterations; i++) {
     const columnSum = tf.reshape(product(row, m), [n, k, 1]);
     column = tf.div(column, tf.add(tf.mul(column, columnSum), 1e-8));

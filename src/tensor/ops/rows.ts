@@ -33,7 +33,7 @@ export function spreadSamples(y: Tensor, { kept, inverse }: KeptSamples): Tensor
 
 function gatherOrZero(y: Tensor, inverse: Tensor): Tensor {
   const [t, , d] = y.shape as [number, number, number];
-  return tf.gather(tf.concat([y, tf.zeros([t, 1, d])], 1), inverse as never, 1);
+  return tf.gather(tf.concat([y, tf.fill([t, 1, d], 0)], 1), inverse as never, 1);
 }
 
 /** Each row of x [R, D] `times` times in a run: [R * times, D], row r * times + b = x[r]. */
