@@ -18,7 +18,7 @@ const TIME_COLUMNS = ['images_per_second', 'waiting_share'];
 const { values: flags } = parseArgs({
   options: {
     kills: { type: 'string', default: '20' },
-    steps: { type: 'string', default: '120' },
+    steps: { type: 'string', default: '240' },
     seed: { type: 'string', default: '1' },
     threads: { type: 'string', default: '1' },
     signals: { type: 'string', default: 'SIGKILL' },
@@ -134,7 +134,7 @@ async function main() {
   for (let i = 0; i < kills; i++) {
     const before = { step: stepOf(checkpointsOf(broken).at(-1)), metrics: inodeOf(join(broken, 'metrics.jsonl')), time: Date.now() };
     const left = steps - before.step;
-    const ahead = Math.max(1, Math.floor(left / (kills - i + 1)) - 3); // a checkpoint every 3 steps: the kill comes before the end
+    const ahead = Math.max(1, Math.floor(left / (kills - i)) - 3); // never to the end
     // One of each kind first, then by chance.
     const kind =
       i < 3 ? ['step', 'write', 'start'][i] : ['start', 'step', 'step', 'write'][Math.floor(random() * 4)];

@@ -47,5 +47,6 @@ function oneLine(message: string): string {
     .filter((line) => line !== '')
     .join('; ')
     .replace(/:; /g, ': ')
+    .replace(/^Parsing (--[\w-]+); Expected/, '$1: expected') // oclif's two lines about a number out of bounds
     .replace(/\.?; See more help with --help$/, '; see --help');
 }

@@ -91,5 +91,5 @@ function repeatGrey(pixels: Uint8Array, channels: number): Uint8Array {
 /** libvips' message on one line, without its repeated prefixes. */
 function reason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.split('\n').filter(Boolean).join('; ');
+  return [...new Set(message.split('\n').filter(Boolean))].join('; '); // libvips says the same for each scan
 }

@@ -137,7 +137,12 @@ const refusals: [what: string, args: string[], code: number, message: RegExp][] 
     2,
     /model\.registers is 3.*a multiple of 4/,
   ],
-  ['no steps', ['--steps', '0'], 2, /--steps.*greater than or equal to 1.*0/],
+  [
+    'no steps',
+    ['--steps', '0'],
+    2,
+    /^--steps: expected an integer greater than or equal to 1 but received: 0; see --help$/,
+  ],
   ['an unknown flag', ['--stepz', '3'], 2, /--stepz/],
   ['an engine without the device', ['--engine', 'onnx', '--device', 'cuda'], 2, /use --engine tensorflow/],
 ];
