@@ -7,7 +7,16 @@
 // must have the same bytes, and metrics.jsonl the same lines but for the columns of time. Exit code 0 when all is equal.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -132,7 +141,11 @@ async function main() {
   const stepTime = (total - startup) / steps;
   const counts = { start: 0, step: 0, write: 0, halfWritten: 0, checkpointed: 0 };
   for (let i = 0; i < kills; i++) {
-    const before = { step: stepOf(checkpointsOf(broken).at(-1)), metrics: inodeOf(join(broken, 'metrics.jsonl')), time: Date.now() };
+    const before = {
+      step: stepOf(checkpointsOf(broken).at(-1)),
+      metrics: inodeOf(join(broken, 'metrics.jsonl')),
+      time: Date.now(),
+    };
     const left = steps - before.step;
     const ahead = Math.max(1, Math.floor(left / (kills - i)) - 3); // never to the end
     // One of each kind first, then by chance.
@@ -148,7 +161,8 @@ async function main() {
         `kill ${i + 1} (${kind}, ${signal}): it ended with ${end.signal ?? end.code}: ${end.output}`,
       );
     const half = namesIn(join(broken, 'checkpoints')).some(
-      (name) => name.endsWith('.partial') && statSync(join(broken, 'checkpoints', name)).mtimeMs > before.time,
+      (name) =>
+        name.endsWith('.partial') && statSync(join(broken, 'checkpoints', name)).mtimeMs > before.time,
     );
     const step = stepOf(checkpointsOf(broken).at(-1));
     const lines = metricsOf(broken).length;
