@@ -1,0 +1,46 @@
+// capi inspect graph: what a program of a config computes and costs.
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../../src/cli/base.js';
+import { configFlags } from '../../src/cli/config_flags.js';
+
+export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
+  static override summary = 'Print the cost of a program by kernel, or the program itself.';
+  static override description =
+    'Traces the training step or the encoder of a config, without running it and without its data. Nodes, GFLOP and MB (read and written, ' +
+    'every operand counted once a node) are those of the graph that the onnx engine gets; the other engines run the same program op by op. ' +
+    'A step that a run would cut into more than 4 micro-batches is shown in 4, unless the config sets engine.teacher_micro_batches and engine.student_micro_batches.';
+  static override examples = [
+    '<%= config.bin %> inspect graph',
+    '<%= config.bin %> inspect graph vit-l-14 --json',
+    '<%= config.bin %> inspect graph quickstart --program encoder --ir --out encoder.txt',
+  ];
+  static override args = {
+    preset: Args.string({ description: 'preset name or YAML file', default: 'quickstart' }),
+  };
+  static override flags = {
+    ...configFlags,
+    program: Flags.option({
+      description: 'which program',
+      options: ['step', 'encoder'] as const,
+      default: 'step',
+    })(),
+    batch: Flags.integer({
+      description: 'images at once (default: train.batch for the step, 1 for the encoder)',
+      min: 1,
+    }),
+    raw: Flags.boolean({ description: 'the graph as traced, before any pass' }),
+    ir: Flags.boolean({ description: 'print the graph as text instead of its cost' }),
+    out: Flags.string({
+      description: 'write the text of --ir to this file, and print the cost',
+      helpValue: 'FILE',
+      dependsOn: ['ir'],
+    }),
+    force: Flags.boolean({ description: 'overwrite the file if it exists' }),
+  };
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(InspectGraph);
+    const { inspectGraph } = await import('../../src/cli/inspect_graph.js');
+    return inspectGraph({ preset: args.preset, ...flags, log: (text) => this.log(text) });
+  }
+}
