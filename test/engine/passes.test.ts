@@ -236,8 +236,8 @@ it('every pass finds work in the training step', () => {
 });
 
 describe('no pass changes a result', () => {
-  // Two variants with everything that meets in the graph, and the encoder.
-  const cases: Case[] = [stepCase(variants[3]!), stepCase(variants[6]!), encoderCase()];
+  // The variant in which most things meet, and the encoder.
+  const cases: Case[] = [stepCase(variants[3]!), encoderCase()];
   const runs: Outputs[] = [];
 
   /** All outputs, the next state among them, of the graph as `pass` leaves it. */
