@@ -20,11 +20,11 @@ import { addPixelNoise, type Colour, colourAround, colourAwayFrom, paintBackgrou
 import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
-const VERSION = 'fashion scenes 1';
+const VERSION = 'fashion scenes 2';
 
 /**
- * Difficulty 0: upright garments in their own greys on quiet, darker backgrounds. From 0 to 0.5 garments take on colours, brightness and
- * turns that say nothing of their kind, and pictures gain colour; up to 1 backgrounds grow louder.
+ * Difficulty 0: one large, upright garment in its own greys on a quiet, darker background. From 0 to 0.5 garments become smaller and more,
+ * take on colours, brightness and turns that say nothing of their kind, and pictures gain colour; up to 1 backgrounds grow louder.
  */
 const background = (difficulty: number) => ({
   patterned: 0.6 * difficulty,
@@ -44,7 +44,7 @@ const LARGEST_TURN = 0.35; // radians, 20 degrees
  */
 export async function openFashionScenes(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   checkOptions(uri, [...SCENE_OPTIONS, 'difficulty']);
-  const difficulty = numberOption(uri, 'difficulty', 0.5, { low: 0, high: 1, whole: false });
+  const difficulty = numberOption(uri, 'difficulty', 0, { low: 0, high: 1, whole: false });
   const scene: FashionOptions = { ...sceneOptions(uri, options), difficulty };
   const garments = await readIdx(uri.place, scene.split);
   if (garments.height !== garments.width) {
@@ -64,11 +64,6 @@ export async function openFashionScenes(uri: SourceUri, options: SourceOptions):
   });
 }
 
-/** Indices of the garments in scene `i`, the main one first (for tests of the splits). */
-export function garmentsOfScene(garments: IdxData, options: SceneOptions, i: number): number[] {
-  return planScene(sceneStream(options, i), garments, { ...options, difficulty: 0.5 }).chosen;
-}
-
 function sceneStream({ seed, split }: SceneOptions, i: number): Random {
   return stream(seed, 'fashion-scenes', split, i);
 }
@@ -82,11 +77,12 @@ interface Plan {
   places: Placement[];
 }
 
-/** One to four garments: the main one takes half of the picture's side or more, the others less. */
+/** One to four garments (one at difficulty 0): the main one takes half of the picture's side or more, the others less. */
 function planScene(random: Random, garments: IdxData, { size, difficulty }: FashionOptions): Plan {
   const chosen = [mainGarment(random, garments)];
-  const others = [0, 0, 1, 1, 1, 2, 2, 3][random.int(8)]!;
-  const extents = [size * random.uniform(0.5, 0.9)];
+  const crowd = disguise(difficulty);
+  const others = Math.round(crowd * [0, 0, 1, 1, 1, 2, 2, 3][random.int(8)]!);
+  const extents = [size * random.uniform(mix(0.7, 0.5, crowd), mix(1, 0.9, crowd))];
   for (let i = 0; i < others; i++) {
     chosen.push(random.int(garments.count));
     extents.push(Math.min(extents[0]! * 0.9, size * random.uniform(0.32, 0.6)));
