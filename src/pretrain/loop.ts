@@ -13,19 +13,12 @@ import { DivergedError, InterruptedError } from '../errors.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
 import { isRope } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
+import { environment } from '../results/environment.js';
+import { writeJson, writeText } from '../results/files.js';
 import { clusterHealth } from './health.js';
 import { stepInputs } from './inputs.js';
 import { isFiniteStep, lastReport, Metrics, type StepReport } from './metrics.js';
-import {
-  checkRunFolder,
-  claimRunFolder,
-  environment,
-  RUN,
-  type RunIdentity,
-  RunLog,
-  writeJson,
-  writeText,
-} from './run_folder.js';
+import { checkRunFolder, claimRunFolder, RUN, type RunIdentity, RunLog } from './run_folder.js';
 import { checkpointOf, notFinite, type RunState, readState, startState } from './state.js';
 import { stepProgram } from './step.js';
 

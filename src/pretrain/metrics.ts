@@ -3,8 +3,9 @@ import { appendFileSync, closeSync, existsSync, fsyncSync, openSync } from 'node
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Rates } from '../optim/schedule.js';
+import { writeFailure, writeText } from '../results/files.js';
 import type { Health } from './health.js';
-import { RUN, writeFailure, writeText } from './run_folder.js';
+import { RUN } from './run_folder.js';
 
 /** What the loop reports after a step. Losses are NaN or infinite where the step was bad and had no effect. */
 export interface StepReport {

@@ -1,11 +1,10 @@
 // A run folder: what is in it, whether a command may go on with it, and the files that say where a run came from.
-import { execFileSync } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
-import { arch, cpus, platform } from 'node:os';
+import { appendFileSync, existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type CanonicalConfig, identityDifferences, presetsDirectory } from '../config/index.js';
+import { type CanonicalConfig, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
+import { PARTIAL, writeFailure, writeJson } from '../results/files.js';
 
 /** Files of a run folder. */
 export const RUN = {
@@ -16,8 +15,6 @@ export const RUN = {
   log: 'log.txt',
   checkpoints: 'checkpoints',
 } as const;
-
-const PARTIAL = '.partial';
 
 export interface RunIdentity {
   hash: string;
@@ -123,39 +120,6 @@ async function readIdentity(file: string): Promise<IdentityFile> {
   throw new DataError(`${file} is damaged (${why}): restore it, or choose another folder with --out`);
 }
 
-export async function writeJson(file: string, value: unknown): Promise<void> {
-  await writeText(file, `${JSON.stringify(value, null, 2)}\n`);
-}
-
-/** Writes a small file whole or not at all, whenever the process or the machine stops. @throws DataError */
-export async function writeText(file: string, text: string): Promise<void> {
-  const partial = file + PARTIAL;
-  try {
-    const handle = await open(partial, 'w');
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(partial, file);
-  } catch (error) {
-    await rm(partial, { force: true }).catch(() => {});
-    throw writeFailure(file, error);
-  }
-}
-
-/** The error of a file that could not be written, in the user's words. */
-export function writeFailure(file: string, error: unknown): DataError {
-  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-  return new DataError(
-    full
-      ? `disk full: cannot write ${file}. Free some space; the same command goes on`
-      : `cannot write ${file}: ${reason(error)}`,
-    { path: file },
-  );
-}
-
 const reason = (error: unknown): string => (error as Error).message;
 
 /** Messages of a run: to the caller at once, and with their time into log.txt as soon as the folder is the run's. */
@@ -187,40 +151,5 @@ export class RunLog {
     try {
       appendFileSync(this.file, this.early.join(''));
     } catch {}
-  }
-}
-
-/** Versions, machine and commit that a number of this run came from. */
-export function environment(engine: { name: string; device: string; threads?: number; version: string }) {
-  const home = resolve(presetsDirectory(), '../..');
-  return {
-    capi: (JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { version: string }).version,
-    commit: gitCommit(home),
-    node: process.version,
-    platform: `${platform()}-${arch()}`,
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: cpus().length,
-    engine: engine.name,
-    engineVersion: engine.version,
-    device: engine.device,
-    threads: engine.threads ?? null,
-    command: process.argv.slice(2).join(' '),
-  };
-}
-
-/** The commit of the checkout that capi runs from, `+changes` where files differ from it; null outside of one. */
-function gitCommit(home: string): string | null {
-  try {
-    const git = (...args: string[]): string =>
-      execFileSync('git', args, { cwd: home, stdio: ['ignore', 'pipe', 'ignore'] })
-        .toString()
-        .trim();
-    if (git('rev-parse', '--show-prefix') !== '') return null; // installed inside another repository
-    return (
-      git('rev-parse', 'HEAD') +
-      (git('--no-optional-locks', 'status', '--porcelain', '--untracked-files=no') ? '+changes' : '')
-    );
-  } catch {
-    return null;
   }
 }

@@ -1,0 +1,42 @@
+// Small files written whole or not at all, and the words for those that could not be written.
+import { open, rename, rm } from 'node:fs/promises';
+import { DataError } from '../errors.js';
+
+/** Ending of a file that is being written. */
+export const PARTIAL = '.partial';
+
+/** `value` as indented JSON; see writeText. */
+export async function writeJson(file: string, value: unknown): Promise<void> {
+  await writeText(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Writes a small file whole or not at all, whenever the process or the machine stops. @throws DataError */
+export async function writeText(file: string, text: string): Promise<void> {
+  const partial = file + PARTIAL;
+  try {
+    const handle = await open(partial, 'w');
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(partial, file);
+  } catch (error) {
+    await rm(partial, { force: true }).catch(() => {});
+    throw writeFailure(file, error);
+  }
+}
+
+/** The error of a file that could not be written, in the user's words. */
+export function writeFailure(file: string, error: unknown): DataError {
+  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  return new DataError(
+    full
+      ? `disk full: cannot write ${file}. Free some space; the same command goes on`
+      : `cannot write ${file}: ${reason(error)}`,
+    { path: file },
+  );
+}
+
+const reason = (error: unknown): string => (error as Error).message;
