@@ -16,7 +16,18 @@ import {
   sceneSource,
 } from './scenes.js';
 import type { ImageSource, SourceOptions } from './source.js';
-import { addPixelNoise, type Colour, colourAround, colourAwayFrom, paintBackground } from './textures.js';
+import {
+  addPixelNoise,
+  type Colour,
+  colourAround,
+  colourAwayFrom,
+  DARKEST,
+  dim,
+  disguise,
+  fade,
+  mix,
+  paintBackground,
+} from './textures.js';
 import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
@@ -31,8 +42,6 @@ const background = (difficulty: number) => ({
   split: 0.4,
   contrast: 60 + 320 * difficulty,
 });
-const disguise = (difficulty: number): number => Math.min(1, 2 * difficulty);
-const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
 interface FashionOptions extends SceneOptions {
   difficulty: number;
 }
@@ -97,8 +106,7 @@ function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene
   const pixels = new Uint8ClampedArray(size * size * 3);
   const labels = new Uint8Array(size * size);
   paintBackground(pixels, size, random, background(difficulty), sceneScratch(size));
-  const dim = mix(0.55, 1, disguise(difficulty));
-  if (dim < 1) for (let p = 0; p < pixels.length; p++) pixels[p] = pixels[p]! * dim;
+  dim(pixels, mix(DARKEST, 1, disguise(difficulty)));
   for (let k = chosen.length - 1; k >= 0; k--) {
     const index = chosen[k]!;
     const place = places[k]!;
@@ -109,15 +117,6 @@ function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene
   fade(pixels, disguise(difficulty));
   addPixelNoise(pixels, random, random.uniform(1, 6));
   return { pixels, labels };
-}
-
-/** Takes colour out of a picture: `colour` 1 leaves it, 0 leaves its greys. */
-function fade(pixels: Uint8ClampedArray, colour: number): void {
-  if (colour === 1) return;
-  for (let p = 0; p < pixels.length; p += 3) {
-    const grey = 0.299 * pixels[p]! + 0.587 * pixels[p + 1]! + 0.114 * pixels[p + 2]!;
-    for (let c = p; c < p + 3; c++) pixels[c] = grey + (pixels[c]! - grey) * colour;
-  }
 }
 
 /** Draws a garment in a colour that stands out from what it covers, perhaps mirrored, by bilinear interpolation. */

@@ -16,9 +16,15 @@ import {
 import type { ImageSource, SourceOptions } from './source.js';
 import {
   addPixelNoise,
+  type Colour,
   colourAround,
   colourAwayFrom,
   colourNear,
+  DARKEST,
+  dim,
+  disguise,
+  fade,
+  mix,
   PATTERNS,
   type Pattern,
   paintBackground,
@@ -29,7 +35,7 @@ import {
 import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
-const VERSION = 'synthetic scenes 1';
+const VERSION = 'synthetic scenes 2';
 
 const SHAPES = ['disc', 'square', 'triangle', 'cross'] as const;
 type Shape = (typeof SHAPES)[number];
@@ -41,7 +47,7 @@ export const SYNTHETIC_CLASSES = SHAPES.flatMap((shape) =>
 );
 
 interface SyntheticOptions extends SceneOptions {
-  /** 0: one large object, calm background, strong contrast. 1: several small ones, plain decoys, patterned backgrounds, weak contrast, noise. */
+  /** 0: one large object in greys, calm, darker background, strong contrast. 0.5 on: colours that say nothing of the class. 1: several small ones, plain decoys, patterned backgrounds, weak contrast, noise. */
   difficulty: number;
 }
 
@@ -84,7 +90,9 @@ function drawScene(options: SyntheticOptions, i: number): Scene {
   const { size, difficulty: d } = options;
   const random = sceneStream(options, i);
   const kinds = [mainClass(random)];
-  const extents = [size * random.uniform(0.6 - 0.2 * d, 0.9 - 0.2 * d)];
+  const hidden = disguise(d);
+  const smallest = mix(0.7, 0.6 - 0.2 * d, hidden);
+  const extents = [size * random.uniform(smallest, smallest + 0.3)];
   const objects = random.int(Math.round(3 * d) + 1);
   const decoys = random.int(Math.round(2 * d) + 1);
   for (let k = 0; k < objects + decoys; k++) {
@@ -96,8 +104,10 @@ function drawScene(options: SyntheticOptions, i: number): Scene {
   const labels = new Uint8Array(size * size);
   const style = { patterned: 0.6 * d, split: 0.6 * d, contrast: 60 + 200 * d };
   paintBackground(pixels, size, random, style, sceneScratch(size));
+  dim(pixels, mix(DARKEST, 1, hidden));
   for (let k = kinds.length - 1; k >= 0; k--)
     drawObject(pixels, labels, options, random, kinds[k]!, places[k]!);
+  fade(pixels, hidden);
   addPixelNoise(pixels, random, random.uniform(1, 3 + 10 * d));
   return { pixels, labels };
 }
@@ -115,8 +125,12 @@ function drawObject(
   const shape = SHAPES[decoy ? random.int(SHAPES.length) : Math.floor(kind / PATTERNS.length)]!;
   const pattern = PATTERNS[decoy ? 0 : kind % PATTERNS.length]!;
   const behind = colourAround(pixels, size, place.x, place.y, place.extent / 4);
-  const low = colourAwayFrom(random, behind, 220 - 120 * difficulty);
-  const high = colourNear(random, low, decoy ? 0 : 300 - 140 * difficulty);
+  const drawnLow = colourAwayFrom(random, behind, 220 - 120 * difficulty);
+  const drawnHigh = colourNear(random, drawnLow, decoy ? 0 : 300 - 140 * difficulty);
+  const own = (colour: Colour, grey: number): Colour =>
+    colour.map((c) => mix(grey, c, disguise(difficulty))) as Colour;
+  const low = own(drawnLow, 150);
+  const high = own(drawnHigh, 250);
   const frame = randomFrame(random, randomPeriod(random, size));
   const { left, right, top, bottom, across, down } = footprint(place, size);
   for (let y = top; y <= bottom; y++) {

@@ -297,3 +297,25 @@ export function colourAround(
   }
   return sum;
 }
+
+/** How far difficulty hides what a thing is: 0 at difficulty 0, all of it from 0.5 on. */
+export const disguise = (difficulty: number): number => Math.min(1, 2 * difficulty);
+
+export const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
+
+/** Brightness of the quietest backgrounds, as a share of the loudest. */
+export const DARKEST = 0.55;
+
+/** Darkens a picture: `light` 1 leaves it. */
+export function dim(pixels: Uint8ClampedArray, light: number): void {
+  if (light < 1) for (let p = 0; p < pixels.length; p++) pixels[p] = pixels[p]! * light;
+}
+
+/** Takes colour out of a picture: `colour` 1 leaves it, 0 leaves its greys. */
+export function fade(pixels: Uint8ClampedArray, colour: number): void {
+  if (colour === 1) return;
+  for (let p = 0; p < pixels.length; p += 3) {
+    const grey = 0.299 * pixels[p]! + 0.587 * pixels[p + 1]! + 0.114 * pixels[p + 2]!;
+    for (let c = p; c < p + 3; c++) pixels[c] = grey + (pixels[c]! - grey) * colour;
+  }
+}
