@@ -101,4 +101,25 @@ export const moves: Row[] = [
     wrt: [],
     tolerance: 0,
   },
+  {
+    name: 'TopK with equal values',
+    inputs: { x: { shape: [4, 12], dtype: 'float32', draw: (r) => r.int(4) } },
+    run: (i) => {
+      const { values, indices } = tf.topk(i.x!, 5);
+      return [values, tf.cast(indices, 'float32')];
+    },
+    oracle: ({ x }) => {
+      const orders = Array.from({ length: 4 }, (_, row) =>
+        [...Array(12).keys()]
+          .sort((a, b) => o.at(x!, [row, b]) - o.at(x!, [row, a]) || a - b) // the smaller index comes first
+          .slice(0, 5),
+      );
+      return [
+        o.build([4, 5], ([r, j]) => o.at(x!, [r!, orders[r!]![j!]!])),
+        o.build([4, 5], ([r, j]) => orders[r!]![j!]!),
+      ];
+    },
+    wrt: [],
+    tolerance: 0,
+  },
 ];

@@ -3,4 +3,5 @@ import './elementwise.js';
 import './shape.js';
 import './reduce.js';
 import './products.js';
+import './topk.js';
 import './composite.js';
