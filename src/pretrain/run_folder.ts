@@ -4,7 +4,8 @@ import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type CanonicalConfig, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { PARTIAL, writeFailure, writeJson } from '../results/files.js';
+import { writeFailure, writeJson } from '../results/files.js';
+import { PARTIAL } from '../tensor/safetensors.js';
 
 /** Files of a run folder. */
 export const RUN = {

@@ -1,9 +1,7 @@
 // Small files written whole or not at all, and the words for those that could not be written.
 import { open, rename, rm } from 'node:fs/promises';
 import { DataError } from '../errors.js';
-
-/** Ending of a file that is being written. */
-export const PARTIAL = '.partial';
+import { PARTIAL } from '../tensor/safetensors.js';
 
 /** `value` as indented JSON; see writeText. */
 export async function writeJson(file: string, value: unknown): Promise<void> {

@@ -1,0 +1,62 @@
+// Accuracy with bootstrap intervals over images, and the difference of two predictions of the same images.
+import { stream } from '../tensor/random.js';
+import { type BootstrapOptions, type Interval, quantile } from './intervals.js';
+
+/**
+ * Mean of per-image values (1: right, 0: wrong) with its percentile interval over images drawn with replacement.
+ * NaN without images.
+ */
+export function meanInterval(values: ArrayLike<number>, options: BootstrapOptions): Interval {
+  return pairedMeans(values, values, options).a;
+}
+
+/** Means of two lists over the same images: `difference` is a - b, formed in every resample so that what the images share cancels. */
+export interface PairedMeans {
+  readonly a: Interval;
+  readonly b: Interval;
+  readonly difference: Interval;
+}
+
+/**
+ * Percentile intervals of two means and of their difference; every resample draws the same images for both.
+ * Throws RangeError when the lists are not equally long.
+ */
+export function pairedMeans(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  options: BootstrapOptions,
+): PairedMeans {
+  if (a.length !== b.length) {
+    throw new RangeError(`a paired comparison needs the same images: ${a.length} and ${b.length} are given`);
+  }
+  const n = a.length;
+  const samples = options.samples ?? 2000;
+  const tail = (1 - (options.level ?? 0.95)) / 2;
+  const random = stream(options.seed, 'bootstrap', n);
+  const [meansA, meansB, differences] = [0, 1, 2].map(() => new Float64Array(samples));
+  for (let s = 0; s < samples; s++) {
+    let [sumA, sumB] = [0, 0];
+    for (let i = 0; i < n; i++) {
+      const image = random.int(n);
+      sumA += a[image]!;
+      sumB += b[image]!;
+    }
+    meansA![s] = sumA / n;
+    meansB![s] = sumB / n;
+    differences![s] = (sumA - sumB) / n;
+  }
+  const mean = (values: ArrayLike<number>): number => {
+    let sum = 0;
+    for (let i = 0; i < n; i++) sum += values[i]!;
+    return sum / n;
+  };
+  const interval = (value: number, draws: Float64Array): Interval => {
+    draws.sort();
+    return { value, low: quantile(draws, tail), high: quantile(draws, 1 - tail) };
+  };
+  return {
+    a: interval(mean(a), meansA!),
+    b: interval(mean(b), meansB!),
+    difference: interval(mean(a) - mean(b), differences!),
+  };
+}
