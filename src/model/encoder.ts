@@ -43,10 +43,10 @@ const options = (s: ModelSizes, part: 'encoder' | 'decoder', run: RunOptions): B
 const finalNorm = (x: Tensor, s: ModelSizes, run: RunOptions): Tensor =>
   run.inference ? rmsNormParts(x, s.eps)[0] : rmsNorm(x, s.eps);
 
-/** Patch pixels [T * B, 3 p p] (channel, row, column) to tokens [T * B, D]. */
+/** Patch pixels [T * B, 3 p p] (row, column, channel) to tokens [T * B, D]. */
 export function embedPatches(w: Weights, pixels: Tensor): Tensor {
   const weight = w['backbone.patch_embed.weight']!;
-  const flat = tf.reshape(weight, [weight.shape[0]!, -1]);
+  const flat = tf.reshape(tf.transpose(weight, [0, 2, 3, 1]), [weight.shape[0]!, -1]); // [D, 3, p, p] -> [D, 3 p p]
   return tf.add(tf.matMul(pixels as never, flat as never, false, true), w['backbone.patch_embed.bias']!);
 }
 
