@@ -28,7 +28,7 @@ export function adamw(
   gradient: Tensor,
   s: AdamwScalars,
   o: AdamwOptions,
-  group: { lr: number; decay: number },
+  group: { lr: number; decay: number | Tensor },
 ): AdamwState {
   const lr = group.lr === 1 ? s.lr : tf.mul(s.lr, group.lr);
   const m = tf.add(tf.mul(state.m, o.beta1), tf.mul(gradient, 1 - o.beta1));
