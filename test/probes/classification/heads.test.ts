@@ -154,8 +154,9 @@ onEveryEngine('classification heads', (opened) => {
         });
         expect(Math.abs(together.first.losses![g]! / alone.first.losses![0]! - 1)).toBeLessThan(1e-6);
         for (const [name, parameter] of Object.entries(headOf(together.after, g, sizes))) {
-          // Other shapes of products round otherwise, a few 1e-7, which AdamW's quotient enlarges.
-          expect(relativeError(parameter, alone.after[name]!), `${name} of ${g}`).toBeLessThan(1e-5);
+          // Other shapes of products round otherwise, a few 1e-7, which AdamW's quotient enlarges where a gradient is
+          // small: the bound that the issue sets for three steps.
+          expect(relativeError(parameter, alone.after[name]!), `${name} of ${g}`).toBeLessThan(1e-4);
         }
       }
     },
