@@ -69,10 +69,10 @@ export async function storedParts<P extends Record<string, StorePart>>(
       );
     });
     await writeJson(join(home, META), { ...key, images, parts });
+    await touch(home);
     computed = await fill(path, parts, images, compute);
   }
-  const now = new Date();
-  await utimes(join(home, META), now, now).catch(() => {});
+  await touch(home);
   const opened: Record<string, unknown> = {};
   for (const name of names) {
     const file = await MatrixFile.open(path(name), parts[name]!.dtype);
@@ -85,6 +85,12 @@ export async function storedParts<P extends Record<string, StorePart>>(
     opened[name] = file;
   }
   return { parts: opened as never, computed };
+}
+
+/** Notes that an entry was used now. */
+async function touch(home: string): Promise<void> {
+  const now = new Date();
+  await utimes(join(home, META), now, now).catch(() => {}); // a store on a read-only disk can still be read
 }
 
 /** Writes the parts that are not there yet; returns how many images were computed. */
