@@ -3,10 +3,10 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readCheckpoint } from '../checkpoint/file.js';
 import { latestCheckpoint } from '../checkpoint/folder.js';
-import { type Config, loadConfig } from '../config/index.js';
+import { type CanonicalConfig, type Config, loadConfig } from '../config/index.js';
 import type { Engine, Executable } from '../engine/program.js';
 import { DataError } from '../errors.js';
-import { EMA, initialParameters, STUDENT } from '../model/parameters.js';
+import { EMA, initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { encoderParameters, encoderProgram } from './program.js';
 
@@ -20,32 +20,47 @@ export interface EncoderSource {
 }
 
 /**
- * Weights of a run folder (its newest checkpoint) or of one checkpoint file inside a run folder.
+ * Weights of a run folder (its newest checkpoint) or of one checkpoint file: what evaluation reads, or `all` of student or EMA.
+ * The config is the run's config.yaml; a checkpoint that was taken out of its run has a copy of what decides its numbers.
  * @throws DataError naming what is missing
  */
 export async function checkpointEncoder(
   path: string,
   weights: 'ema' | 'student' = 'ema',
+  { all = false } = {},
 ): Promise<EncoderSource> {
   const isFolder = existsSync(path) && statSync(path).isDirectory();
   const file = isFolder ? (await latestCheckpoint(join(path, 'checkpoints')))?.path : path;
   if (!file) throw new DataError(`${path} has no checkpoint yet: train it with capi pretrain --out ${path}`);
   const configFile = join(isFolder ? path : dirname(dirname(path)), 'config.yaml');
-  if (!existsSync(configFile)) {
+  const prefix = weights === 'ema' ? EMA : STUDENT;
+  const { tensors, meta } = await readCheckpoint(file, { only: (n) => n.startsWith(prefix) });
+  const config = existsSync(configFile)
+    ? loadConfig({ preset: configFile }).config
+    : storedConfig(file, meta.config as CanonicalConfig | undefined);
+  const out: Record<string, Float32Array> = {};
+  const sizes = modelSizes(config);
+  for (const [name, shape] of Object.entries(all ? studentShapes(sizes) : encoderParameters(sizes))) {
+    const t = tensors.get(prefix + name);
+    if (!(t?.data instanceof Float32Array)) throw new DataError(`${file} lacks ${prefix}${name}`);
+    if (t.shape.join() !== shape.join()) {
+      throw new DataError(
+        `${file} does not fit its config: ${prefix}${name} is [${t.shape}], not [${shape}]`,
+      );
+    }
+    out[name] = t.data;
+  }
+  return { config, weights: out, origin: file };
+}
+
+/** The config inside a checkpoint, where the source of images is known by its hash alone. */
+function storedConfig(file: string, canonical: CanonicalConfig | undefined): Config {
+  if (!canonical || canonical['data.normalise'] === 'dataset') {
     throw new DataError(
       `${file}: no config.yaml two folders up; name the run folder that the checkpoint belongs to`,
     );
   }
-  const { config } = loadConfig({ preset: configFile });
-  const prefix = weights === 'ema' ? EMA : STUDENT;
-  const { tensors } = await readCheckpoint(file, { only: (n) => n.startsWith(prefix) });
-  const out: Record<string, Float32Array> = {};
-  for (const name of Object.keys(encoderParameters(modelSizes(config)))) {
-    const t = tensors.get(prefix + name);
-    if (!(t?.data instanceof Float32Array)) throw new DataError(`${file} lacks ${prefix}${name}`);
-    out[name] = t.data;
-  }
-  return { config, weights: out, origin: file };
+  return loadConfig({ overrides: { ...canonical, 'data.source': undefined } }).config;
 }
 
 /** The untrained encoder of a config: the floor of every comparison. */

@@ -21,8 +21,10 @@ export class EagerEngine implements Engine {
     readonly threads?: number,
   ) {}
 
-  async load(program: Program): Promise<Executable> {
-    return new EagerExecutable(program, this.backend);
+  async load(program: Program, fixed: Record<string, Values> = {}): Promise<Executable> {
+    const executable = new EagerExecutable(program, this.backend);
+    executable.setState(fixed);
+    return executable;
   }
 }
 

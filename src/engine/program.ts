@@ -48,7 +48,11 @@ export interface Engine {
   /** Threads that one program uses; undefined where the engine does not say. */
   readonly threads?: number;
   readonly version: string;
-  load(program: Program): Promise<Executable>;
+  /**
+   * `fixed` holds state that never changes, such as the weights of a frozen encoder: the engine may build it into the
+   * program, and it can be neither set nor read afterwards.
+   */
+  load(program: Program, fixed?: Record<string, Values>): Promise<Executable>;
 }
 
 export function elements(shape: number[]): number {

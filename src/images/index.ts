@@ -8,7 +8,7 @@ export {
   openBatches,
 } from './batches.js';
 export { type DataSet, findDataSets } from './datasets.js';
-export { pixelStatistics } from './normalise.js';
+export { IMAGENET, pixelStatistics } from './normalise.js';
 export { decodeImage, decodeLabelMap, encodePng } from './pixels.js';
 export {
   type Box,

@@ -229,6 +229,11 @@ export class SafetensorsReader {
     return [...this.byName.keys()];
   }
 
+  /** The shape of one tensor; empty for a scalar and for a name that the file does not hold. */
+  shape(name: string): readonly number[] {
+    return this.byName.get(name)?.shape ?? [];
+  }
+
   /** Reads one tensor into memory of its own. Throws DataError when the file does not hold it or ends too early. */
   async read(name: string): Promise<StoredTensor> {
     const entry = this.byName.get(name);

@@ -148,9 +148,9 @@ function attribute(name: string, v: AttrValue): Record<string, unknown> {
 function constantBytes(values: ArrayLike<number>, dtype: OnnxType): Uint8Array {
   const n = values.length;
   let a: Float32Array | Int32Array | BigInt64Array | Uint8Array;
-  if (dtype === 'float32') a = Float32Array.from(values);
+  if (dtype === 'float32') a = values instanceof Float32Array ? values : Float32Array.from(values);
   else if (dtype === 'int32') a = Int32Array.from(values);
   else if (dtype === 'int64') a = BigInt64Array.from({ length: n }, (_, i) => BigInt(values[i]!));
   else a = Uint8Array.from(values);
-  return new Uint8Array(a.buffer);
+  return new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 }

@@ -26,6 +26,9 @@ export interface OnnxOptions {
   profile?: string;
 }
 
+/** An ONNX model is one protobuf message, which ends at 2 GiB: larger weights stay inputs. */
+export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
+
 const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
 
 export class OnnxEngine implements Engine {
@@ -39,16 +42,39 @@ export class OnnxEngine implements Engine {
     if (options.threads !== undefined) this.threads = options.threads;
   }
 
-  async load(program: Program): Promise<OnnxExecutable> {
-    return this.loadGraph(program, optimise(trace(program)));
+  async load(program: Program, fixed: Record<string, Values> = {}): Promise<OnnxExecutable> {
+    for (const name of Object.keys(fixed)) {
+      if (!program.state.includes(name)) throw new Error(`program ${program.name} has no state named ${name}`);
+    }
+    const traced = trace(program);
+    const bytes = Object.values(fixed).reduce((n, v) => n + v.byteLength, 0);
+    if (bytes > MOST_MODEL_BYTES) {
+      const executable = await this.loadGraph(program, optimise(traced));
+      executable.setState(fixed);
+      return executable;
+    }
+    // As constants, weights are packed once for the products that read them, and what depends on them alone is folded.
+    const constants = traced.inputs.filter((i) => fixed[i.name]);
+    for (const { name, value } of constants) {
+      checkValues(program, name, fixed[name]!);
+      value.data = fixed[name]!;
+    }
+    const open = { ...traced, inputs: traced.inputs.filter((i) => !fixed[i.name]) };
+    const inputs = Object.fromEntries(Object.entries(program.inputs).filter(([name]) => !fixed[name]));
+    const state = program.state.filter((name) => !fixed[name]);
+    const executable = await this.loadGraph({ ...program, inputs, state }, optimise(open));
+    for (const { value } of constants) delete value.data; // the session has its own copy
+    return executable;
   }
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
-    const bytes = lower(graph);
-    let session: ort.InferenceSession;
+    return new OnnxExecutable(program, graph, await this.session(lower(graph), `program ${program.name}`));
+  }
+
+  private async session(model: Uint8Array, what: string): Promise<ort.InferenceSession> {
     try {
-      session = await ort.InferenceSession.create(bytes, {
+      return await ort.InferenceSession.create(model, {
         executionProviders: [provider[this.device]],
         executionMode: 'sequential',
         // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
@@ -59,11 +85,91 @@ export class OnnxEngine implements Engine {
       });
     } catch (error) {
       throw new EngineError(
-        `onnxruntime cannot run program ${program.name} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
+        `onnxruntime cannot run ${what} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
       );
     }
-    return new OnnxExecutable(program, graph, session);
   }
+
+  /**
+   * Opens an ONNX file of anyone's, with the files of external data beside it.
+   * @throws EngineError when onnxruntime cannot load it
+   */
+  async openFile(path: string): Promise<OnnxFile> {
+    try {
+      const session = await ort.InferenceSession.create(path, {
+        executionProviders: [provider[this.device]],
+        graphOptimizationLevel: 'all',
+        logSeverityLevel: 3,
+        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
+      });
+      return new OnnxFile(path, session);
+    } catch (error) {
+      throw new EngineError(
+        `onnxruntime cannot run ${path} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
+      );
+    }
+  }
+}
+
+/** An input or output of an ONNX file: its element type in onnxruntime's words, and sizes, or names for the open ones. */
+export interface OnnxSlot {
+  name: string;
+  type: string;
+  shape: readonly (number | string)[];
+}
+
+/** A foreign ONNX model, loaded; it knows no program. */
+export class OnnxFile {
+  constructor(
+    readonly path: string,
+    private readonly session: ort.InferenceSession,
+  ) {}
+
+  get inputs(): OnnxSlot[] {
+    return slots(this.session.inputMetadata);
+  }
+  get outputs(): OnnxSlot[] {
+    return slots(this.session.outputMetadata);
+  }
+
+  /**
+   * Runs the model on one input and returns the named outputs with the shapes that they have.
+   * @throws EngineError when onnxruntime fails, or an output is not float32
+   */
+  async run(
+    input: string,
+    values: Float32Array | Uint8Array,
+    shape: number[],
+    outputs: string[],
+  ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
+    const dtype = values instanceof Uint8Array ? 'uint8' : 'float32';
+    const feeds = { [input]: new ort.Tensor(dtype, values as Float32Array, shape) };
+    const results = await this.session.run(feeds, outputs).catch((error: Error) => {
+      throw new EngineError(
+        `${this.path} fails on input ${input} of shape [${shape}]: ${error.message.split('\n')[0]}`,
+      );
+    });
+    return Object.fromEntries(
+      outputs.map((name) => {
+        const t = results[name]!;
+        if (t.type !== 'float32')
+          throw new EngineError(`${this.path}: output ${name} is ${t.type}; read is float32`);
+        return [name, { shape: t.dims, data: t.data as Float32Array }];
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.session.release();
+  }
+}
+
+function slots(metadata: readonly ort.InferenceSession.ValueMetadata[]): OnnxSlot[] {
+  return metadata.map((m) =>
+    m.isTensor
+      ? { name: m.name, type: m.type, shape: m.shape }
+      : { name: m.name, type: 'no tensor', shape: [] },
+  );
 }
 
 const arrayOf = (spec: TensorSpec): Values => {
