@@ -1,0 +1,252 @@
+// What `capi eval viz` does: encoders over one set of images, PNG files, one page, and a list of all that was written.
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
+import type { FrozenEncoder } from '../encoder/frozen.js';
+import { openFrozen } from '../encoder/open_frozen.js';
+import { parseEncoderSpec } from '../encoder/spec.js';
+import type { DeviceName, EngineName } from '../engine/program.js';
+import { openEngine } from '../engine/select.js';
+import { UsageError } from '../errors.js';
+import { encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
+import { divergingColours } from '../probes/pictures/colours.js';
+import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
+import { type PrototypeWeights, readPrototypes } from '../probes/pictures/prototypes.js';
+import { SIGNS } from '../probes/pictures/tiles.js';
+import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
+import { environment } from '../results/environment.js';
+import { writeFailure, writeJson, writeText } from '../results/files.js';
+import { duration, Progress } from './progress.js';
+
+export interface VizFlags {
+  encoders: string[];
+  data: string;
+  split?: 'train' | 'test';
+  /** Side in pixels; by default each encoder's own. */
+  resolution?: number;
+  heatmaps: boolean;
+  signs: boolean;
+  limit: number;
+  out: string;
+  weights: 'ema' | 'student';
+  engine?: string;
+  device?: string;
+  threads?: number;
+  force: boolean;
+  quiet: boolean;
+}
+
+/** Images of one call of an encoder. */
+const BATCH = 8;
+
+/** The list of what a page consists of; --force removes what the list of the page before names. */
+const LIST = 'viz.json';
+const PAGE = 'index.html';
+
+/** Draws everything and returns what --json prints. @throws UsageError when the folder is in use, before any work */
+export async function runViz(flags: VizFlags): Promise<object> {
+  await checkFolder(flags.out, flags.force);
+  const engine = await openEngine({
+    name: (flags.engine ?? 'auto') as EngineName | 'auto',
+    device: (flags.device ?? 'auto') as DeviceName | 'auto',
+    threads: flags.threads ?? null,
+  });
+  const written = new Set<string>();
+  const write = async (file: string, picture: RawImage): Promise<void> => {
+    if (written.has(file)) return; // images that several encoders see at one size
+    written.add(file);
+    const path = join(flags.out, file);
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, await encodePng(picture));
+    } catch (error) {
+      throw writeFailure(path, error);
+    }
+  };
+  const encoders: PageEncoder[] = [];
+  const prefixes = folderNames(flags.encoders);
+  let shown: { source: ImageSource; indices: number[] } | undefined;
+  for (const [i, spec] of flags.encoders.entries()) {
+    const encoder = await openFrozen(spec, {
+      engine,
+      batch: BATCH,
+      weights: flags.weights,
+      ...(flags.resolution ? { size: { height: flags.resolution, width: flags.resolution } } : {}),
+    });
+    const watch = watchProgress(flags.quiet, spec);
+    try {
+      const source = await openSource(flags.data, {
+        ...(flags.split ? { split: flags.split } : {}),
+        size: encoder.size.height, // generated pictures are drawn at the size at which they are seen
+      });
+      const indices = everyNth(source.length, flags.limit);
+      const { prototypes, note } = await prototypesOf(encoder, spec, flags.weights);
+      if (!shown) await emptyFolder(flags.out);
+      shown ??= { source, indices };
+      const pictures = await drawEncoder({
+        engine,
+        encoder,
+        source,
+        indices,
+        ...(prototypes ? { prototypes } : {}),
+        heatmaps: flags.heatmaps,
+        signs: flags.signs,
+        prefix: prefixes[i]!,
+        scratch: flags.out,
+        write,
+        onProgress: watch.report,
+      });
+      const { name, weightsHash, size, patch, grid } = encoder;
+      encoders.push({ name, weightsHash, size, patch, grid, ...pictures, notes: note ? [note] : [] });
+    } finally {
+      watch.end();
+      await encoder.close();
+    }
+  }
+  const { source, indices } = shown!;
+  const made = environment(engine);
+  const settings = {
+    data: source.uri,
+    data_identity: await source.identity(),
+    split: source.split,
+    images: indices.length,
+    every: indices.length > 1 ? indices[1]! - indices[0]! : 1,
+    weights: flags.weights,
+    heatmaps: flags.heatmaps,
+    signs: flags.signs,
+  };
+  const page = picturesPage({
+    command: commandLine(process.argv.slice(2)),
+    settings: [
+      ['Images', `${indices.length} of ${source.length} (every ${ordinal(settings.every)}), ${source.uri}`],
+      ['Weights', flags.weights === 'ema' ? 'EMA of the student' : 'student'],
+      [
+        'Made by',
+        `capi ${made.capi}${made.commit ? `, commit ${made.commit.slice(0, 12)}` : ''}, ${made.engine} ${made.engineVersion} on ${made.device}, Node ${made.node}`,
+      ],
+    ],
+    encoders,
+    signNames: SIGNS.map((signs) => signs.map((s) => (s > 0 ? '+' : '−')).join(' ')),
+    scale: Array.from({ length: 17 }, (_, i) => {
+      const at = 3 * Math.round((255 * i) / 16);
+      return `rgb(${divergingColours.subarray(at, at + 3).join(' ')})`;
+    }),
+  });
+  await writeText(join(flags.out, PAGE), page);
+  const result = {
+    page: join(flags.out, PAGE),
+    settings,
+    encoders,
+    files: [PAGE, LIST, ...written],
+    environment: made,
+  };
+  await writeJson(join(flags.out, LIST), result);
+  if (!flags.quiet) {
+    process.stdout.write(`${written.size} pictures of ${indices.length} images\npage       ${result.page}\n`);
+    for (const e of encoders) {
+      for (const note of e.notes) process.stdout.write(`note       ${e.name}: ${note}\n`);
+    }
+  }
+  return result;
+}
+
+/** Refuses a folder that holds anything, unless forced. @throws UsageError */
+async function checkFolder(out: string, force: boolean): Promise<void> {
+  if (!existsSync(out)) return;
+  const names = await readdir(out).catch(() => undefined);
+  if (!names) throw new UsageError(`${out} is no folder: choose another --out`);
+  if (names.length > 0 && !force) {
+    throw new UsageError(
+      `${out} is not empty: choose another --out, or --force to replace the pictures in it`,
+    );
+  }
+}
+
+/** Makes the folder, and removes the files of an earlier page that its list names: nothing else. */
+async function emptyFolder(out: string): Promise<void> {
+  try {
+    await mkdir(out, { recursive: true });
+  } catch (error) {
+    throw writeFailure(out, error);
+  }
+  for (const name of await readdir(out)) {
+    if (name.startsWith('.features-')) await rm(join(out, name), { recursive: true, force: true });
+  }
+  const list = join(out, LIST);
+  if (!existsSync(list)) return;
+  const { files } = JSON.parse(await readFile(list, 'utf8').catch(() => '{}')) as { files?: unknown };
+  for (const file of Array.isArray(files) ? files : []) {
+    const inside = typeof file === 'string' && !isAbsolute(file) && !normalize(file).startsWith('..');
+    if (inside) await rm(join(out, file), { force: true });
+  }
+}
+
+/** A folder name for each encoder: the last part of its name, numbered where two are the same. */
+export function folderNames(specs: readonly string[]): string[] {
+  const names = specs.map((spec) => {
+    const plain = basename(spec.replace(/\/+$/, '')).replace(/[^A-Za-z0-9._-]+/g, '-');
+    return plain.replace(/^[.-]+|[.-]+$/g, '') || 'encoder';
+  });
+  return names.map((name, i) =>
+    names.indexOf(name) === names.lastIndexOf(name) ? name : `${i + 1}-${name}`,
+  );
+}
+
+/** The clustering layer beside an encoder's weights, or a line that says why there is none. */
+async function prototypesOf(
+  encoder: FrozenEncoder,
+  text: string,
+  weights: 'ema' | 'student',
+): Promise<{ prototypes?: PrototypeWeights; note?: string }> {
+  const spec = parseEncoderSpec(text);
+  if (encoder.kind !== 'capi' || spec.place.endsWith('.pth')) {
+    return {
+      note: 'prototype pictures are left out: only run folders and checkpoints of capi pretrain hold prototypes',
+    };
+  }
+  if ((spec.options.get('weights') ?? weights) === 'student') {
+    return {
+      note: 'prototype pictures are left out: the prototypes are those of the EMA features (--weights ema)',
+    };
+  }
+  return { prototypes: await readPrototypes(spec.place) };
+}
+
+interface Stage {
+  stage: 'features' | 'pictures';
+  done: number;
+  total: number;
+  secondsLeft: number;
+}
+
+/** One line on a terminal, nothing elsewhere. */
+function watchProgress(quiet: boolean, spec: string) {
+  const started = { features: performance.now(), pictures: 0 };
+  const shown = !quiet && process.stderr.isTTY;
+  const progress = new Progress<Stage>(
+    process.stderr,
+    ({ stage, done, total, secondsLeft }) =>
+      `${spec}: ${stage} ${done}/${total} ETA ${duration(secondsLeft)}`,
+    (report) => report,
+  );
+  return {
+    report: (stage: Stage['stage'], done: number, total: number): void => {
+      started[stage] ||= performance.now();
+      const each = (performance.now() - started[stage]) / 1000 / done;
+      if (shown) progress.report({ stage, done, total, secondsLeft: each * (total - done) }, done === total);
+    },
+    end: (): void => progress.end(),
+  };
+}
+
+function ordinal(n: number): string {
+  if (n === 1) return 'one';
+  const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
+  return `${n}${ends}`;
+}
+
+/** The command as one types it again: arguments that a shell would take apart are quoted. */
+export function commandLine(args: readonly string[]): string {
+  const quoted = args.map((a) => (/^[\w@%+=:,./-]+$/.test(a) ? a : `'${a.replaceAll("'", "'\\''")}'`));
+  return ['capi', ...quoted].join(' ');
+}
