@@ -142,6 +142,39 @@ export function headOf(
   );
 }
 
+/**
+ * One head under official names and shapes: `linear.weight` [C, D], `linear.bias` [C]; attentive also `query_token` [A] and
+ * `kv.weight` [2A, A], `kv.bias` [2A], keys first, zero where channels were padded and for the keys' bias.
+ */
+export function officialWeights(
+  head: Record<string, Float32Array>,
+  { classes, tokens, width }: HeadSizes,
+): Record<string, { shape: number[]; data: Float32Array }> {
+  const weight = head['linear.weight']!;
+  const rows = weight.length / classes;
+  const byClass = weight.map((_, i) => weight[(i % rows) * classes + Math.floor(i / rows)]!);
+  const out: Record<string, { shape: number[]; data: Float32Array }> = {
+    'linear.weight': { shape: [classes, rows], data: byClass },
+    'linear.bias': { shape: [classes], data: head['linear.bias']!.slice() },
+  };
+  if (tokens === null) return out;
+  const kv = new Float32Array(2 * rows * rows);
+  for (const [half, name] of ['key.weight', 'value.weight'].entries()) {
+    const from = head[name]!;
+    for (let r = 0; r < rows; r++) {
+      kv.set(from.subarray(r * width, (r + 1) * width), (half * rows + r) * rows);
+    }
+  }
+  const bias = new Float32Array(2 * rows);
+  bias.set(head['value.bias']!, rows);
+  return {
+    query_token: { shape: [rows], data: head.query!.slice() },
+    'kv.weight': { shape: [2 * rows, rows], data: kv },
+    'kv.bias': { shape: [2 * rows], data: bias },
+    ...out,
+  };
+}
+
 /** Logits of every head: [B, G, C] from linear heads, [G, B, C] from attentive ones. */
 function logitsOf(w: NamedTensorMap, x: Tensor, { classes, points, tokens }: HeadSizes): Tensor {
   const batch = x.shape[0]!;
