@@ -1,38 +1,30 @@
 // `folder:DIR`: image files in class folders or flat, in train and test parts where the folder has them.
 
-import { createHash } from 'node:crypto';
-import type { Dirent } from 'node:fs';
-import { readdir, realpath, stat } from 'node:fs/promises';
-import { extname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
+import { type LabelFile, numberLabels, readLabelFile } from './label-file.js';
+import { checkFolder, findParts, identityOfFiles, listImages } from './listing.js';
 import { decodeImage } from './pixels.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 
-const EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff']);
 const KINDS = 'JPEG, PNG, WebP or TIFF';
-
-/** Folder names of the parts, in order of preference. */
-const PARTS = { train: ['train', 'training'], test: ['test', 'val', 'valid', 'validation'] };
 
 /**
  * Opens a folder of images. `train/` and `test/` (or `val/`) inside it are its splits; without them it is one split, `all`. Where
- * all images lie in subfolders, the first level names the classes (those of the train part, sorted); otherwise there are no labels.
+ * all images lie in subfolders, the first level names the classes (those of the train part, sorted); otherwise there are no labels, unless
+ * the folder of the images (of the split) holds a file `labels.csv` or `labels.txt` (see readLabelFile), which counts before subfolders.
  * Files are ordered by their path, character code by character code. Throws DataError for a folder that is missing, empty, or lacks the asked split.
  */
 export async function openFolder(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   checkOptions(uri, ['split']);
   const root = resolve(uri.place);
-  const found = await stat(root).catch(() => undefined);
-  if (!found)
-    throw new DataError(`${root} does not exist: give the folder that holds the images`, { folder: root });
-  if (!found.isDirectory())
-    throw new DataError(`${root} is a file: give the folder that holds it`, { folder: root });
-
+  await checkFolder(root);
   const { train, test } = await findParts(root);
   const divided = train !== undefined || test !== undefined;
   const wanted = splitOption(uri, options.split) ?? (train || !test ? 'train' : 'test');
-  if (wanted === 'test' && !test) {
+  const whole = !divided && options.whole && !uri.query.has('split');
+  if (wanted === 'test' && !test && !whole) {
     throw new DataError(
       `${root} has no test images: it needs a subfolder test or val${divided ? '' : ' beside train; as it is, all its images are one split'}`,
       { folder: root },
@@ -51,76 +43,38 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
       folder: part,
     });
   }
-  let classes = classesOf(files);
-  if (classes && split === 'test' && train) {
-    classes = classesOf(await listImages(join(root, train))) ?? classes;
-  }
-  const labels = classes ? labelFiles(files, classes, part) : undefined;
+  const trainClasses = split === 'test' && train ? await classesOfPart(join(root, train)) : undefined;
+  const { classes, labels, labelFile } = await labelsOfPart(part, files, trainClasses);
   return {
     uri: canonicalUri('folder', root, { split: divided ? split : undefined }),
     split,
     length: files.length,
     classes,
     name: (i) => join(part, files[i]!),
-    label: labels ? (i) => labels[i] : undefined,
+    label: labels ? (i) => labels[i]![0] : undefined,
+    labels: labels ? (i) => labels[i]! : undefined,
     read: (i) => decodeImage(join(part, files[i]!)),
-    async identity() {
-      const hash = createHash('sha256');
-      for (const file of files) {
-        const { size } = await stat(join(part, file)).catch(() => {
-          throw new DataError(`${join(part, file)} has gone since the folder was listed`, { folder: part });
-        });
-        hash.update(`${file}\0${size}\n`);
-      }
-      return hash.digest('hex');
-    },
+    identity: () => identityOfFiles(part, files, ...(labelFile ? [labelFile.text] : [])),
   };
 }
 
-/** Names of the folders of the two parts. One alone beside other folders with images is a class that happens to be called so. */
-async function findParts(root: string): Promise<{ train?: string; test?: string }> {
-  const names = new Set<string>();
-  for (const { name } of await list(root)) {
-    const found = name.startsWith('.') ? undefined : await stat(join(root, name)).catch(() => undefined);
-    if (found?.isDirectory()) names.add(name);
-  }
-  const train = PARTS.train.find((name) => names.has(name));
-  const test = PARTS.test.find((name) => names.has(name));
-  if (train === undefined || test === undefined) {
-    for (const name of names) {
-      if (name !== train && name !== test && (await listImages(join(root, name))).length > 0) return {};
-    }
-  }
-  return { train, test };
+/** Class names of the train part, by which its test part is labelled. */
+async function classesOfPart(part: string): Promise<string[] | undefined> {
+  return (await labelsOfPart(part, await listImages(part), undefined)).classes;
 }
 
-async function list(directory: string): Promise<Dirent[]> {
-  try {
-    return await readdir(directory, { withFileTypes: true });
-  } catch (error) {
-    throw new DataError(`${directory} cannot be listed: ${(error as NodeJS.ErrnoException).code}`, {
-      folder: directory,
-    });
-  }
-}
-
-/** Paths of the image files below `part`, relative to it, with forward slashes and sorted. Links are followed, hidden names left out. */
-async function listImages(part: string): Promise<string[]> {
-  const files: string[] = [];
-  const visit = async (relative: string, above: string[]): Promise<void> => {
-    const directory = join(part, relative);
-    const real = await realpath(directory);
-    if (above.includes(real)) return; // a link back to a folder that holds it
-    for (const entry of await list(directory)) {
-      if (entry.name.startsWith('.')) continue;
-      const path = relative === '' ? entry.name : `${relative}/${entry.name}`;
-      const kind = entry.isSymbolicLink() ? await stat(join(part, path)).catch(() => undefined) : entry;
-      if (kind?.isDirectory()) await visit(path, [...above, real]);
-      else if (kind?.isFile() && EXTENSIONS.has(extname(entry.name).toLowerCase())) files.push(path);
-    }
-  };
-  await visit('', []);
-  return files.sort();
+/** Labels of a part's images: those of its label file, else of its class folders, else none. */
+async function labelsOfPart(
+  part: string,
+  files: string[],
+  known: string[] | undefined,
+): Promise<{ classes?: string[]; labels?: number[][]; labelFile?: LabelFile }> {
+  const own = classesOf(files);
+  const labelFile = await readLabelFile(part, files, own !== undefined);
+  if (labelFile) return { ...numberLabels(labelFile, known), labelFile };
+  if (!own) return {};
+  const classes = known ?? own;
+  return { classes, labels: labelFiles(files, classes, part) };
 }
 
 /** The sorted first-level folder names, where every file lies in one. */
@@ -134,16 +88,16 @@ function classesOf(files: string[]): string[] | undefined {
   return [...names].sort();
 }
 
-function labelFiles(files: string[], classes: string[], part: string): Int32Array {
-  const index = new Map(classes.map((name, i) => [name, i]));
-  return Int32Array.from(files, (file) => {
+function labelFiles(files: string[], classes: string[], part: string): number[][] {
+  const lists = new Map(classes.map((name, i) => [name, [i]]));
+  return files.map((file) => {
     const name = file.slice(0, file.indexOf('/'));
-    const label = index.get(name);
-    if (label === undefined) {
+    const list = lists.get(name);
+    if (list === undefined) {
       throw new DataError(`${part} has the class folder '${name}', which the train images do not have`, {
         folder: part,
       });
     }
-    return label;
+    return list;
   });
 }

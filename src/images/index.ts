@@ -18,7 +18,7 @@ export {
   resizeBicubic,
   resizeNearest,
 } from './resample.js';
-export { type ImageSource, openSource, type SourceOptions } from './source.js';
+export { type ImageSource, labelsOf, openSource, type SourceOptions } from './source.js';
 export {
   channelStats,
   contactSheet,

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { DataError } from '../errors.js';
+import { storedNumbers } from './label-png.js';
 import type { LabelMap, RawImage } from './resample.js';
 
 sharp.cache(false); // every image is read once an epoch: caching decoded files only costs memory
@@ -31,32 +32,51 @@ export async function decodeImage(path: string): Promise<RawImage> {
 }
 
 /**
- * Decodes a label map stored as an 8-bit greyscale image without alpha, each grey level a label.
- * Throws DataError for files that cannot be read and for colour or palette images, whose levels are not labels.
+ * Decodes a label map from a PNG file: the palette indices, or the grey levels, as they are stored (1, 2, 4, 8 or 16 bits, interlaced
+ * or not; a 1-bit grey file holds the labels 0 and 1). What colours a palette has, and any transparency, does not matter.
+ * Throws DataError for files that cannot be read, store colours or alpha, or hold a label over 255.
  */
 export async function decodeLabelMap(path: string): Promise<LabelMap> {
-  const bytes = await readBytes(path);
-  let width: number;
-  let height: number;
-  let data: Buffer;
-  let channels: number;
+  const { bits, png } = storedNumbers(path, await readBytes(path));
+  const space = bits === 16 ? 'grey16' : 'b-w';
+  let decoded: { data: Buffer; info: { width: number; height: number; channels: number } };
   try {
-    const image = sharp(bytes, { failOn: 'truncated', ignoreIcc: true });
-    const metadata = await image.metadata();
-    channels = metadata.depth === 'uchar' && metadata.space === 'b-w' ? metadata.channels : 0;
-    const decoded = await image.toColourspace('b-w').raw().toBuffer({ resolveWithObject: true });
-    data = decoded.data;
-    width = decoded.info.width;
-    height = decoded.info.height;
+    decoded = await sharp(png, { failOn: 'truncated' })
+      .toColourspace(space)
+      .raw({ depth: bits === 16 ? 'ushort' : 'uchar' })
+      .toBuffer({ resolveWithObject: true });
   } catch (error) {
     throw new DataError(`${path} cannot be decoded: ${reason(error)}`, { file: path });
   }
-  if (channels !== 1) {
-    throw new DataError(`${path} is no label map: expected an 8-bit greyscale image, one label a pixel`, {
+  const { data, info } = decoded;
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return { data: toLabels(path, bytes, bits), height: info.height, width: info.width };
+}
+
+/** Decoded grey levels as the numbers that the file stores. */
+function toLabels(path: string, bytes: Uint8Array, bits: number): Uint8Array {
+  if (bits === 8) return bytes;
+  if (bits < 8) {
+    const unit = 255 / (2 ** bits - 1);
+    return bytes.map((level) => level / unit);
+  }
+  const wide = new Uint16Array(bytes.slice().buffer);
+  const highest = wide.reduce((a, b) => Math.max(a, b), 0);
+  if (highest > 255) {
+    throw new DataError(`${path} holds label ${highest} in 16 bits; labels from 0 to 255 are supported`, {
       file: path,
     });
   }
-  return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), height, width };
+  return Uint8Array.from(wide);
+}
+
+/** Size of an image file as `decodeImage` gives it, from its header alone. Throws DataError naming the file. */
+export async function imageSize(path: string): Promise<{ height: number; width: number }> {
+  try {
+    return (await sharp(path).metadata()).autoOrient;
+  } catch (error) {
+    throw new DataError(`${path} cannot be read: ${reason(error)}`, { file: path });
+  }
 }
 
 /** RGB bytes as a PNG file's bytes. */

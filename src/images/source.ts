@@ -20,8 +20,10 @@ export interface ImageSource {
   readonly nativeSize?: { height: number; width: number };
   /** What to call image `i` in a log: its path or number. */
   name(i: number): string;
-  /** Label of image `i`, an index of `classes`. */
+  /** Label of image `i`, an index of `classes`: the first where it has several. */
   label?(i: number): number | undefined;
+  /** All labels of image `i`, where images may have several (any of them counts as right) or none (the image is left out). */
+  labels?(i: number): readonly number[];
   /** Image `i` as RGB bytes [height, width, 3]. Throws DataError naming the file when it cannot be read. */
   read(i: number): Promise<RawImage>;
   /** Label map of image `i`, as large as the image. */
@@ -30,9 +32,18 @@ export interface ImageSource {
   identity(): Promise<string>;
 }
 
+/** The labels of image `i`, an empty list where it has none or the source knows none. */
+export function labelsOf(source: ImageSource, i: number): readonly number[] {
+  if (source.labels) return source.labels(i);
+  const label = source.label?.(i);
+  return label === undefined ? [] : [label];
+}
+
 /** What the caller wants where the URI does not say. */
 export interface SourceOptions {
   split?: 'train' | 'test';
+  /** Files that are not divided into parts may stand for the split that is wanted, whole; without this, wanting their test part is an error. */
+  whole?: boolean;
   /** Side of generated pictures, in pixels. */
   size?: number;
   /** Seed of generated pictures. */
@@ -54,5 +65,11 @@ export async function openSource(text: string, options: SourceOptions = {}): Pro
       return (await import('./idx.js')).openIdx(uri, options);
     case 'folder':
       return (await import('./folder.js')).openFolder(uri, options);
+    case 'ade20k':
+      return (await import('./ade20k.js')).openAde20k(uri, options);
+    case 'voc':
+      return (await import('./voc.js')).openVoc(uri, options);
+    case 'pairs':
+      return (await import('./pairs.js')).openPairs(uri, options);
   }
 }

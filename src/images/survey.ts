@@ -2,7 +2,7 @@
 
 import { DataError } from '../errors.js';
 import { type LabelMap, type RawImage, resizeBicubic, resizeNearest } from './resample.js';
-import type { ImageSource } from './source.js';
+import { type ImageSource, labelsOf } from './source.js';
 
 /** A sampled image: `image` is absent where it could not be read, and `problem` says why. */
 export interface Sample {
@@ -33,13 +33,12 @@ export async function sampleSource(source: ImageSource, count: number): Promise<
   return samples;
 }
 
-/** Number of images of each class, or undefined where the source has no labels. */
+/** Number of images of each class (an image with several labels counts for each), or undefined where the source has no labels. */
 export function labelCounts(source: ImageSource): number[] | undefined {
   if (!source.classes || !source.label) return undefined;
   const counts = new Array<number>(source.classes.length).fill(0);
   for (let i = 0; i < source.length; i++) {
-    const label = source.label(i);
-    if (label !== undefined) counts[label]!++;
+    for (const label of labelsOf(source, i)) counts[label]!++;
   }
   return counts;
 }

@@ -21,8 +21,20 @@ export const SCHEMES = {
     example: 'idx:/usr/share/datasets/fashion-mnist',
   },
   folder: {
-    reads: 'JPEG, PNG, WebP and TIFF files in class folders or flat',
+    reads: 'JPEG, PNG, WebP and TIFF files in class folders or flat (with labels.csv)',
     example: 'folder:/data/imagenet?split=train',
+  },
+  ade20k: {
+    reads: 'ADE20K as the challenge archive has it (ADEChallengeData2016), with label maps',
+    example: 'ade20k:/data/ADEChallengeData2016?split=test',
+  },
+  voc: {
+    reads: 'PASCAL VOC 2012 segmentation, also with the augmented list, with label maps',
+    example: 'voc:/data/VOCdevkit/VOC2012?list=train_aug',
+  },
+  pairs: {
+    reads: 'two folders: images, and label maps (PNG) of the same names',
+    example: 'pairs:/data/images,/data/labels?classes=21&ignore=255',
   },
 } as const;
 
@@ -42,9 +54,8 @@ export function parseSourceUri(text: string): SourceUri {
   const scheme = text.slice(0, Math.max(colon, 0));
   if (!Object.hasOwn(SCHEMES, scheme)) {
     const what = colon < 0 ? 'has no scheme' : `has the unknown scheme '${scheme}'`;
-    const known = Object.keys(SCHEMES).map((name) =>
-      name === 'synthetic' ? 'synthetic:scenes' : `${name}:DIR`,
-    );
+    const places: Record<string, string> = { synthetic: 'scenes', pairs: 'IMAGES,LABELS' };
+    const known = Object.keys(SCHEMES).map((name) => `${name}:${places[name] ?? 'DIR'}`);
     throw new UsageError(`Image source '${text}' ${what}; known sources: ${known.join(', ')}`);
   }
   const mark = text.indexOf('?', colon);

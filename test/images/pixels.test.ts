@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
-import { decodeImage, decodeLabelMap, encodePng } from '../../src/images/pixels.js';
+import { decodeImage, encodePng } from '../../src/images/pixels.js';
 import { failure, put, referenceImages, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -94,17 +94,6 @@ describe('decodeImage', () => {
       expect(error.message).not.toContain('\n');
     }
     expect((await failure(() => decodeImage(join(folder, 'none.png')))).message).toContain('none.png');
-  });
-});
-
-describe('decodeLabelMap', () => {
-  it('refuses colour and palette pictures, whose values are no labels', async () => {
-    const palette = await saved('palette.png', (image) => image.png({ palette: true, colours: 8 }));
-    for (const path of [photo, palette]) {
-      const error = await failure(() => decodeLabelMap(path));
-      expect(error).toBeInstanceOf(DataError);
-      expect(error.message).toContain('greyscale');
-    }
   });
 });
 
