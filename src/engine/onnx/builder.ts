@@ -11,7 +11,7 @@ type OnnxType = DType | 'int64';
 
 const typeCode: Record<OnnxType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
 
-interface OnnxNode {
+export interface OnnxNode {
   op: string;
   domain: string;
   inputs: string[];
@@ -19,10 +19,17 @@ interface OnnxNode {
   attrs: OnnxAttrs;
 }
 
+/** An input or output of the model; an axis with a name is open. */
+export interface EncodedInfo {
+  name: string;
+  shape: readonly (number | string)[];
+  dtype: ProgramDType;
+}
+
 export class OnnxBuilder {
   readonly nodes: OnnxNode[] = [];
   private readonly shared = new Map<string, string[]>();
-  private readonly initialisers = new Map<string, { dims: number[]; dtype: OnnxType; bytes: Uint8Array }>();
+  readonly initialisers = new Map<string, { dims: number[]; dtype: OnnxType; bytes: Uint8Array }>();
   private readonly constants = new Map<string, string>();
   private readonly reshaped = new Map<string, string>();
   private next = 0;
@@ -54,6 +61,11 @@ export class OnnxBuilder {
     return name;
   }
 
+  /** Stores a tensor under a name of its own. */
+  store(name: string, values: Float32Array, dims: number[]): void {
+    this.initialisers.set(name, { dims, dtype: 'float32', bytes: constantBytes(values, 'float32') });
+  }
+
   f32(value: number): string {
     return this.constant([value], [], 'float32');
   }
@@ -69,8 +81,8 @@ export class OnnxBuilder {
   }
 
   /** Renames the tensors that become outputs; one that is an input or serves twice is copied by an Identity. */
-  private nameOutputs(outputs: { name: string; tensor: string }[]): OnnxNode[] {
-    const made = new Set(this.nodes.flatMap((n) => n.outputs));
+  private nameOutputs(all: readonly OnnxNode[], outputs: { name: string; tensor: string }[]): OnnxNode[] {
+    const made = new Set(all.flatMap((n) => n.outputs));
     const renamed = new Map<string, string>();
     const copies: OnnxNode[] = [];
     for (const o of outputs) {
@@ -80,8 +92,8 @@ export class OnnxBuilder {
     const name = (t: string): string => renamed.get(t) ?? t;
     const needed = new Set(outputs.map((o) => o.tensor));
     const live: OnnxNode[] = [];
-    for (let i = this.nodes.length - 1; i >= 0; i--) {
-      const n = this.nodes[i]!;
+    for (let i = all.length - 1; i >= 0; i--) {
+      const n = all[i]!;
       if (!n.outputs.some((o) => needed.has(o))) continue;
       for (const x of n.inputs) needed.add(x);
       live.push(n);
@@ -93,18 +105,21 @@ export class OnnxBuilder {
     }));
   }
 
+  /** The model as bytes; `nodes` take the place of those emitted, `domains` are the operator sets beside the standard one. */
   encode(
     name: string,
-    inputs: { name: string; shape: number[]; dtype: ProgramDType }[],
-    outputs: { name: string; tensor: string; shape: number[]; dtype: ProgramDType }[],
+    inputs: EncodedInfo[],
+    outputs: (EncodedInfo & { tensor: string })[],
+    options: { nodes?: readonly OnnxNode[]; domains?: string[] } = {},
   ): Uint8Array {
-    const nodes = this.nameOutputs(outputs);
-    const info = (n: { name: string; shape: number[]; dtype: ProgramDType }) => ({
+    const nodes = this.nameOutputs(options.nodes ?? this.nodes, outputs);
+    const read = new Set(nodes.flatMap((n) => n.inputs));
+    const info = (n: EncodedInfo) => ({
       name: n.name,
       type: {
         tensorType: {
           elemType: typeCode[n.dtype],
-          shape: { dim: n.shape.map((d) => ({ dimValue: d })) },
+          shape: { dim: n.shape.map((d) => (typeof d === 'string' ? { dimParam: d } : { dimValue: d })) },
         },
       },
     });
@@ -113,7 +128,7 @@ export class OnnxBuilder {
       producerName: 'capi',
       opsetImport: [
         { domain: '', version: 18 },
-        { domain: 'com.microsoft', version: 1 },
+        ...(options.domains ?? ['com.microsoft']).map((domain) => ({ domain, version: 1 })),
       ],
       graph: {
         name,
@@ -124,12 +139,9 @@ export class OnnxBuilder {
           output: n.outputs,
           attribute: Object.entries(n.attrs).map(([k, v]) => attribute(k, v as AttrValue)),
         })),
-        initializer: [...this.initialisers].map(([k, v]) => ({
-          name: k,
-          dims: v.dims,
-          dataType: typeCode[v.dtype],
-          rawData: v.bytes,
-        })),
+        initializer: [...this.initialisers]
+          .filter(([k]) => read.has(k))
+          .map(([k, v]) => ({ name: k, dims: v.dims, dataType: typeCode[v.dtype], rawData: v.bytes })),
         input: inputs.map(info),
         output: outputs.map(info),
       },

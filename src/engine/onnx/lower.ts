@@ -3,14 +3,36 @@ import { EngineError } from '../../errors.js';
 import type { ProgramDType } from '../program.js';
 import { OnnxBuilder } from './builder.js';
 import type { Graph, Value } from './ir.js';
-import { ruleOf } from './rules.js';
+import { type Rule, ruleOf } from './rules.js';
 
 /** Graph outputs carry this prefix in the ONNX file, because a state tensor is both an input and an output. */
 export const OUTPUT_PREFIX = 'out:';
 
-/** @throws EngineError that names kernel and program where a kernel has no rule. */
+/** An output of a graph: its name, and the tensor of the builder that holds it. */
+export interface LoweredOutput {
+  name: string;
+  tensor: string;
+  shape: number[];
+  dtype: ProgramDType;
+}
+
+/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no rule. */
 export function lower(graph: Graph): Uint8Array {
   const b = new OnnxBuilder();
+  const outputs = lowerInto(b, graph);
+  return b.encode(
+    graph.name,
+    graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),
+    outputs.map((o) => ({ ...o, name: OUTPUT_PREFIX + o.name })),
+  );
+}
+
+/** Emits the nodes of a graph; `instead` lowers some kernels in another way. @throws EngineError as `lower` */
+export function lowerInto(
+  b: OnnxBuilder,
+  graph: Graph,
+  instead: Record<string, Rule['lower']> = {},
+): LoweredOutput[] {
   const names = new Map<Value, string>();
   for (const i of graph.inputs) names.set(i.value, i.name);
   const nameOf = (v: Value): string => {
@@ -33,17 +55,13 @@ export function lower(graph: Graph): Uint8Array {
         },
       );
     }
-    const out = rule.lower(b, node, node.inputs.map(nameOf));
+    const out = (instead[node.kernel] ?? rule.lower)(b, node, node.inputs.map(nameOf));
     node.outputs.forEach((o, i) => void names.set(o, out[i]!));
   }
-  return b.encode(
-    graph.name,
-    graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),
-    graph.outputs.map((o) => ({
-      name: OUTPUT_PREFIX + o.name,
-      tensor: nameOf(o.value),
-      shape: o.value.shape,
-      dtype: o.value.dtype as ProgramDType,
-    })),
-  );
+  return graph.outputs.map((o) => ({
+    name: o.name,
+    tensor: nameOf(o.value),
+    shape: o.value.shape,
+    dtype: o.value.dtype as ProgramDType,
+  }));
 }

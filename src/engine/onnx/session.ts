@@ -44,7 +44,8 @@ export class OnnxEngine implements Engine {
 
   async load(program: Program, fixed: Record<string, Values> = {}): Promise<OnnxExecutable> {
     for (const name of Object.keys(fixed)) {
-      if (!program.state.includes(name)) throw new Error(`program ${program.name} has no state named ${name}`);
+      if (!program.state.includes(name))
+        throw new Error(`program ${program.name} has no state named ${name}`);
     }
     const traced = trace(program);
     const bytes = Object.values(fixed).reduce((n, v) => n + v.byteLength, 0);

@@ -44,15 +44,19 @@ for (const [kernel, op] of [
  * Sums over trailing or leading axes become products with a vector of ones: about twice as fast as ReduceSum, and a full
  * sum is done in two stages because one long ReduceSum loses five digits.
  */
-function lowerSum(b: OnnxBuilder, node: Node, names: string[]): string[] {
+export function lowerSum(
+  b: OnnxBuilder,
+  node: Node,
+  names: string[],
+  product = (l: string, r: string, transA: number): string =>
+    b.node('FusedMatMul', [l, r], { transA, transB: 0, alpha: { f: 1 } }, 'com.microsoft'),
+): string[] {
   const x = node.inputs[0]!;
   const axes = axesOf(x, node.attrs).sort((p, q) => p - q);
   const out = node.outputs[0]!.shape;
   const rank = x.shape.length;
   if (x.dtype !== 'float32' || axes.length === 0) return onnxReduce('ReduceSum')(b, node, names);
   const ones = (n: number): string => b.node('Expand', [b.f32(1), b.i64([n, 1])]);
-  const product = (l: string, r: string, transA: number): string =>
-    b.node('FusedMatMul', [l, r], { transA, transB: 0, alpha: { f: 1 } }, 'com.microsoft');
   const size = elements(x.shape);
   if (axes.length === rank && rank > 0) {
     const cols = x.shape[rank - 1]!;

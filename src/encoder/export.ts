@@ -1,0 +1,185 @@
+// Writes an encoder of ours for others: as an ONNX file with its adapter, or as safetensors under official names.
+import { existsSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { exportOnnx } from '../engine/onnx/export.js';
+import { OnnxEngine } from '../engine/onnx/session.js';
+import { EngineError, UsageError } from '../errors.js';
+import { studentShapes } from '../model/parameters.js';
+import { modelSizes } from '../model/sizes.js';
+import { writeFailure } from '../results/files.js';
+import { canonicalJson } from '../tensor/hash.js';
+import { stream } from '../tensor/random.js';
+import { PARTIAL, type StoredTensor, writeSafetensors } from '../tensor/safetensors.js';
+import { adapterFile, adapterYaml } from './adapter.js';
+import { openCapi, placeEncoder } from './capi.js';
+import { openForeign } from './foreign.js';
+import type { FrozenEncoder } from './frozen.js';
+import { EXPORTED, type LoadedEncoder, loadEncoder } from './load.js';
+import type { WeightsName } from './official.js';
+import { encoderProgram } from './program.js';
+import { type EncoderSpec, parseEncoderSpec, type Size } from './spec.js';
+
+export interface ExportOptions {
+  /** FILE.onnx or FILE.safetensors. */
+  out: string;
+  weights?: WeightsName;
+  /** Of an ONNX file; default: the encoder's own. */
+  size?: Size;
+  /** Replace files that exist. */
+  force?: boolean;
+  threads?: number;
+}
+
+export interface ExportResult {
+  /** Spec of the encoder that was exported. */
+  encoder: string;
+  files: string[];
+  bytes: number;
+  /** Of the exported ONNX file on random images: largest difference over the largest value, the worst of its outputs. */
+  difference?: number;
+  size?: Size;
+}
+
+/** Above this an exported file is not the encoder any more: rounding of two float32 programs stays far below. */
+const MOST_DIFFERENCE = 1e-4;
+
+/**
+ * Exports the encoder that `text` names. An ONNX file takes `images`, normalised float32 [batch, 3, H, W] with an open batch, and
+ * gives `global` [batch, E], `registers` [batch, R, D] and `feature_map` [batch, rows, columns, D]; it is run and compared with the
+ * encoder before it gets its name.
+ * @throws UsageError for a kind of encoder or file that cannot be exported, or a file that exists
+ */
+export async function exportEncoder(text: string, options: ExportOptions): Promise<ExportResult> {
+  const { out, force = false } = options;
+  const kind = /\.(onnx|safetensors)$/.exec(out)?.[1];
+  if (!kind) throw new UsageError(`--out ${out}: accepted: FILE.onnx or FILE.safetensors`);
+  const files = kind === 'onnx' ? [out, adapterFile(out)] : [out];
+  for (const file of files) {
+    if (!force && existsSync(file)) {
+      throw new UsageError(`${file} exists: name another file with --out, or overwrite it with --force`);
+    }
+  }
+  const spec = parseEncoderSpec(text);
+  if (spec.scheme === 'pixels' || spec.scheme === 'position' || spec.place.endsWith('.onnx')) {
+    throw new UsageError(`encoder '${text}' is not of our architecture: only such encoders can be exported`);
+  }
+  const request = options.weights ? { weights: options.weights } : {};
+  if (kind === 'onnx') return exportToOnnx(await loadEncoder(spec, request), spec, options);
+  if (options.size || spec.options.has('size')) {
+    throw new UsageError('a size is for .onnx files: weights in .safetensors serve every size');
+  }
+  const loaded = await loadEncoder(spec, { ...request, all: true });
+  return exportToSafetensors(loaded, spec, out);
+}
+
+async function exportToSafetensors(
+  loaded: LoadedEncoder,
+  spec: EncoderSpec,
+  out: string,
+): Promise<ExportResult> {
+  const { config, mean, std } = loaded;
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, shape] of Object.entries(studentShapes(modelSizes(config)))) {
+    const data = loaded.weights[name];
+    if (data) tensors.set(name, { dtype: 'F32', shape, data });
+  }
+  const { name } = placeEncoder(loaded, spec, undefined);
+  const kept = {
+    model: config.model,
+    clustering: config.clustering,
+    data: { normalise: { mean, std } },
+  };
+  const metadata = { format: EXPORTED, config: canonicalJson(kept), encoder: name };
+  const bytes = await writeSafetensors(out, tensors, metadata);
+  return { encoder: name, files: [out], bytes };
+}
+
+async function exportToOnnx(
+  loaded: LoadedEncoder,
+  spec: EncoderSpec,
+  options: ExportOptions,
+): Promise<ExportResult> {
+  const { out } = options;
+  const { name, size, sizes } = placeEncoder(loaded, spec, options.size);
+  const bytes = exportOnnx({
+    name: `capi_encoder_${sizes.dim}x${sizes.depth}_${sizes.height}x${sizes.width}`,
+    at: (batch) => encoderProgram(sizes, { batch, planes: true }),
+    batchInput: 'images',
+    weights: loaded.weights,
+  });
+  const { mean, std } = loaded;
+  const adapter = adapterYaml({
+    input: { name: 'images', layout: 'nchw' },
+    size: size.height === size.width ? size.height : [size.height, size.width],
+    patch: sizes.patch,
+    normalise: { mean: mean as [number, number, number], std: std as [number, number, number] },
+    outputs: {
+      global: { output: 'global' },
+      ...(sizes.registers > 0 ? { registers: { output: 'registers' } } : {}),
+      patches: { output: 'feature_map', layout: 'nhwc' },
+    },
+  });
+  const files = [out, adapterFile(out)] as const;
+  const texts = [bytes, `# Of capi export ${name}\n${adapter}`];
+  try {
+    for (const [i, file] of files.entries()) {
+      await writeFile(file + PARTIAL, texts[i]!).catch((error) => {
+        throw writeFailure(file, error);
+      });
+    }
+    const difference = await compare(loaded, spec, { ...options, files });
+    for (const file of files) await rename(file + PARTIAL, file);
+    return { encoder: name, files: [...files], bytes: bytes.length, difference, size };
+  } catch (error) {
+    for (const file of files) await rm(file + PARTIAL, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/** Largest relative difference between the encoder and the file, both on onnxruntime, on two random images. */
+async function compare(
+  loaded: LoadedEncoder,
+  spec: EncoderSpec,
+  options: ExportOptions & { files: readonly [string, string] },
+): Promise<number> {
+  const { size } = options;
+  const batch = 2;
+  const engine = new OnnxEngine(options.threads === undefined ? {} : { threads: options.threads });
+  const [file, adapter] = options.files.map((f) => f + PARTIAL) as [string, string];
+  const written: EncoderSpec = {
+    scheme: 'path',
+    place: file,
+    options: new Map([['adapter', adapter]]),
+    text: file,
+  };
+  const opened: FrozenEncoder[] = [];
+  try {
+    opened.push(await openCapi(loaded, spec, { engine, batch, size }));
+    opened.push(await openForeign(written, { engine, batch }));
+    const { height, width } = opened[0]!.size;
+    const noise = stream(0, 'export').fillUniform(new Float32Array(batch * height * width * 3), 0, 256);
+    const [a, b] = await Promise.all(opened.map((e) => e.run(Uint8Array.from(noise))));
+    const worst = Math.max(
+      ...(['global', 'registers', 'patches'] as const).map((k) => relativeDifference(b![k], a![k])),
+    );
+    if (worst < MOST_DIFFERENCE) return worst;
+    throw new EngineError(
+      `the exported model differs from ${spec.text} by ${worst.toExponential(1)} of its largest value: nothing was written`,
+    );
+  } finally {
+    for (const encoder of opened) await encoder.close();
+  }
+}
+
+/** Largest absolute difference over the largest magnitude of `b`; infinite for other lengths or NaN. */
+function relativeDifference(a: Float32Array | undefined, b: Float32Array | undefined): number {
+  if (!a && !b) return 0;
+  if (a?.length !== b?.length) return Number.POSITIVE_INFINITY;
+  let [largest, worst] = [0, 0];
+  for (let i = 0; i < b!.length; i++) {
+    largest = Math.max(largest, Math.abs(b![i]!));
+    const d = Math.abs(a![i]! - b![i]!);
+    worst = d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d;
+  }
+  return worst / (largest || 1);
+}
