@@ -12,6 +12,7 @@ import { DataError, UsageError } from '../../src/errors.js';
 import { studentShapes } from '../../src/model/parameters.js';
 import { modelSizes } from '../../src/model/sizes.js';
 import { type StoredTensor, writeSafetensors } from '../../src/tensor/safetensors.js';
+import { checkpoint, op, pickle } from '../checkpoint/handmade.js';
 import { engines, onEveryEngine } from '../support/engines.js';
 import { reference, referenceConfig, referenceDir, relativeError, tensors } from '../support/golden.js';
 import { encoderFolder } from './support.js';
@@ -154,6 +155,14 @@ describe('what does not fit', () => {
     copyFileSync(join(referenceDir, 'batch.safetensors'), file);
     expect((await failure(load(`${file}?preset=${preset}`))).message).toMatch(
       /holds no CAPI backbone: none of its \d+ tensors is named backbone\.\* \(it has \w+/,
+    );
+  });
+
+  it('a dict that holds itself is no backbone either', async () => {
+    const file = join(folder, 'self.pth');
+    writeFileSync(file, checkpoint(pickle('}q\x00', op.text('model'), 'h\x00s')));
+    expect((await failure(load(`${file}?preset=${preset}`))).message).toMatch(
+      /holds no CAPI backbone: none of its 0/,
     );
   });
 
