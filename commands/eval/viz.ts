@@ -31,7 +31,7 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
     signs: Flags.boolean({ description: 'the RGB pictures in all 8 combinations of signs' }),
     limit: Flags.integer({
       description: 'take every (n // limit)-th of n images, as the protocol does: limit images or some more',
-      default: 32,
+      default: 64,
       min: 1,
     }),
     out: Flags.string({ description: 'folder of the page', default: 'viz', helpValue: 'DIR' }),

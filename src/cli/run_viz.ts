@@ -80,7 +80,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
         size: encoder.size.height, // generated pictures are drawn at the size at which they are seen
       });
       const indices = everyNth(source.length, flags.limit);
-      const { prototypes, note } = await prototypesOf(encoder, spec, flags.weights);
+      const { prototypes, note } = await prototypesOf(encoder, flags.weights);
       if (!shown) await emptyFolder(flags.out);
       shown ??= { source, indices };
       const pictures = await drawEncoder({
@@ -97,7 +97,16 @@ export async function runViz(flags: VizFlags): Promise<object> {
         onProgress: watch.report,
       });
       const { name, weightsHash, size, patch, grid } = encoder;
-      encoders.push({ name, weightsHash, size, patch, grid, ...pictures, notes: note ? [note] : [] });
+      encoders.push({
+        label: spec,
+        name,
+        weightsHash,
+        size,
+        patch,
+        grid,
+        ...pictures,
+        notes: note ? [note] : [],
+      });
     } finally {
       watch.end();
       await encoder.close();
@@ -144,7 +153,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
   if (!flags.quiet) {
     process.stdout.write(`${written.size} pictures of ${indices.length} images\npage       ${result.page}\n`);
     for (const e of encoders) {
-      for (const note of e.notes) process.stdout.write(`note       ${e.name}: ${note}\n`);
+      for (const note of e.notes) process.stdout.write(`note       ${e.label}: ${note}\n`);
     }
   }
   return result;
@@ -192,24 +201,21 @@ export function folderNames(specs: readonly string[]): string[] {
   );
 }
 
-/** The clustering layer beside an encoder's weights, or a line that says why there is none. */
+/** The clustering layer of an encoder's checkpoint, or a line that says why there is none. */
 async function prototypesOf(
   encoder: FrozenEncoder,
-  text: string,
   weights: 'ema' | 'student',
 ): Promise<{ prototypes?: PrototypeWeights; note?: string }> {
-  const spec = parseEncoderSpec(text);
-  if (encoder.kind !== 'capi' || spec.place.endsWith('.pth')) {
+  const { place, options } = parseEncoderSpec(encoder.name);
+  const prototypes = encoder.kind === 'capi' ? await readPrototypes(place) : undefined;
+  if (!prototypes)
+    return { note: 'no prototype pictures, since only checkpoints of capi pretrain hold prototypes' };
+  if ((options.get('weights') ?? weights) === 'student') {
     return {
-      note: 'prototype pictures are left out: only run folders and checkpoints of capi pretrain hold prototypes',
+      note: 'no prototype pictures, since the prototypes are fitted to the EMA features (--weights ema)',
     };
   }
-  if ((spec.options.get('weights') ?? weights) === 'student') {
-    return {
-      note: 'prototype pictures are left out: the prototypes are those of the EMA features (--weights ema)',
-    };
-  }
-  return { prototypes: await readPrototypes(spec.place) };
+  return { prototypes };
 }
 
 interface Stage {

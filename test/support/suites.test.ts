@@ -13,7 +13,7 @@ describe('requiredTools', () => {
     expect(requiredTools('python, tfjs-node,')).toEqual(['python', 'tfjs-node']);
     expect(requiredTools('')).toEqual([]);
     expect(() => requiredTools('pyhton')).toThrow(
-      'CAPI_REQUIRE names "pyhton"; accepted: fashion-mnist, tfjs-node, python',
+      'CAPI_REQUIRE names "pyhton"; accepted: fashion-mnist, tfjs-node, chromium, python',
     );
   });
 });

@@ -24,6 +24,9 @@ export const python =
   process.env.CAPI_PYTHON ??
   (existsSync(join(root, '.venv/bin/python')) ? join(root, '.venv/bin/python') : 'python3');
 
+/** The browser that opens the pages: CAPI_CHROMIUM, else chromium on the path. */
+export const chromium = process.env.CAPI_CHROMIUM ?? 'chromium';
+
 /** Every tool by the name that CAPI_REQUIRE uses. */
 export const tools: Record<string, Tool> = {
   'fashion-mnist': {
@@ -39,6 +42,13 @@ export const tools: Record<string, Tool> = {
         ? undefined
         : 'neither @tensorflow/tfjs-node nor tfjs-node-gpu is built',
     install: 'scripts/build-tfjs-node.sh',
+  },
+  chromium: {
+    missing: () => {
+      const found = spawnSync(chromium, ['--version']);
+      return found.error === undefined && found.status === 0 ? undefined : `${chromium} does not start`;
+    },
+    install: 'apt-get install chromium',
   },
   python: {
     missing: () => {

@@ -78,7 +78,7 @@ export interface NearestPatch {
   index: number;
   row: number;
   column: number;
-  cosine: number;
+  probability: number;
 }
 
 /**
@@ -296,11 +296,11 @@ async function nearestPatches(
       patches: use.patches,
       share: use.patches / total,
       file,
-      nearest: use.nearest.map(({ image, patch, cosine }) => ({
+      nearest: use.nearest.map(({ image, patch, probability }) => ({
         index: o.indices[image]!,
         row: Math.floor(patch / canvas.columns),
         column: patch % canvas.columns,
-        cosine,
+        probability,
       })),
     });
   }

@@ -1,12 +1,11 @@
 // Which prototype of the clustering layer each patch prefers, and the patches that lie nearest to a prototype.
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { readCheckpoint } from '../../checkpoint/file.js';
-import { latestCheckpoint } from '../../checkpoint/folder.js';
+import { parseConfig } from '../../config/index.js';
 import type { Engine, Executable, Program } from '../../engine/program.js';
 import { DataError } from '../../errors.js';
 import { CLUSTERING } from '../../model/parameters.js';
 import { clusteringLogits } from '../../teacher/clustering.js';
+import { SafetensorsReader } from '../../tensor/safetensors.js';
+import { tf } from '../../tensor/tf.js';
 
 /** The clustering layer of a checkpoint. */
 export interface PrototypeWeights {
@@ -16,34 +15,54 @@ export interface PrototypeWeights {
   readonly weight: Float32Array;
   /** [count]; zeros where the layer has none. */
   readonly bias: Float32Array;
+  /** The layer believes softmax(logits / temperature). */
+  readonly temperature: number;
 }
 
 /**
- * The clustering layer of a run folder (its newest checkpoint) or of a checkpoint file.
- * @throws DataError when there is no checkpoint or it has no such layer
+ * The clustering layer that a safetensors file holds under the official name, as every checkpoint does; undefined where it has none.
+ * @throws DataError for a file that cannot be read
  */
-export async function readPrototypes(path: string): Promise<PrototypeWeights> {
-  const folder = existsSync(path) && statSync(path).isDirectory();
-  const file = folder ? (await latestCheckpoint(join(path, 'checkpoints')))?.path : path;
-  if (!file) throw new DataError(`${path} has no checkpoint`);
-  const { tensors } = await readCheckpoint(file, { only: (name) => name.startsWith(CLUSTERING) });
-  const layer = tensors.get(`${CLUSTERING}layer.weight`);
-  const bias = tensors.get(`${CLUSTERING}layer.bias`);
-  if (!(layer?.data instanceof Float32Array)) throw new DataError(`${file} has no clustering layer`);
-  const [count, width] = layer.shape as [number, number];
-  return {
-    count,
-    width,
-    weight: layer.data,
-    bias: bias?.data instanceof Float32Array ? bias.data : new Float32Array(count),
-  };
+export async function readPrototypes(path: string): Promise<PrototypeWeights | undefined> {
+  if (!path.endsWith('.safetensors')) return undefined;
+  const reader = await SafetensorsReader.open(path);
+  try {
+    const [weight, bias] = ['layer.weight', 'layer.bias'].map((name) => CLUSTERING + name) as [
+      string,
+      string,
+    ];
+    if (!reader.names().includes(weight)) return undefined;
+    const layer = await reader.read(weight);
+    const [count, width] = layer.shape as [number, number];
+    const offset = reader.names().includes(bias) ? (await reader.read(bias)).data : new Float32Array(count);
+    if (!(layer.data instanceof Float32Array) || !(offset instanceof Float32Array)) {
+      throw new DataError(`${path}: ${weight} is ${layer.dtype}, expected F32`);
+    }
+    return {
+      count,
+      width,
+      weight: layer.data,
+      bias: offset,
+      temperature: temperatureOf(reader.metadata.meta),
+    };
+  } finally {
+    await reader.close();
+  }
 }
 
-/** A patch of image `image` (position in the list of pictures) with its cosine to a prototype. */
+/** The prediction temperature of the run that wrote a checkpoint; the default for files that do not say. */
+function temperatureOf(meta: string | undefined): number {
+  const config =
+    meta === undefined ? undefined : (JSON.parse(meta) as { config?: Record<string, unknown> }).config;
+  const own = config?.['clustering.prediction_temperature'];
+  return typeof own === 'number' ? own : parseConfig({}).clustering.prediction_temperature;
+}
+
+/** A patch of image `image` (position in the list of pictures) with the probability that the layer gives a prototype there. */
 export interface NearPatch {
   readonly image: number;
   readonly patch: number;
-  readonly cosine: number;
+  readonly probability: number;
 }
 
 /** A prototype as the images use it. */
@@ -51,7 +70,7 @@ export interface PrototypeUse {
   readonly index: number;
   /** Patches that prefer it. */
   readonly patches: number;
-  /** Nearest first; of each image its nearest patch only, since neighbouring patches tell the same again. */
+  /** The surest first; of each image its surest patch only, since neighbouring patches tell the same again. */
   readonly nearest: NearPatch[];
 }
 
@@ -62,7 +81,6 @@ export class PrototypeMap {
   /** Patches that prefer each prototype. */
   readonly used: Int32Array;
   private readonly nearest: NearPatch[][];
-  private readonly lengths: Float64Array;
   private images = 0;
 
   private constructor(
@@ -74,9 +92,6 @@ export class PrototypeMap {
   ) {
     this.used = new Int32Array(w.count);
     this.nearest = Array.from({ length: w.count }, () => []);
-    this.lengths = Float64Array.from({ length: w.count }, (_, k) =>
-      Math.hypot(...w.weight.subarray(k * w.width, (k + 1) * w.width)),
-    );
   }
 
   /** For images of `patches` patches; `keep` nearest patches are remembered of every prototype. */
@@ -88,21 +103,23 @@ export class PrototypeMap {
   ): Promise<PrototypeMap> {
     const rows = Math.min(patches, Math.max(1, Math.floor(LOGITS_AT_ONCE / w.count)));
     const program: Program = {
-      name: `prototype_logits_${rows}x${w.width}x${w.count}`,
+      name: `prototypes_${rows}x${w.width}x${w.count}`,
       inputs: {
         patches: { shape: [rows, w.width], dtype: 'float32' },
         'layer.weight': { shape: [w.count, w.width], dtype: 'float32' },
         'layer.bias': { shape: [w.count], dtype: 'float32' },
       },
       state: ['layer.weight', 'layer.bias'],
-      run: ({ patches, ...layer }) => ({ logits: clusteringLogits(layer, patches!) }),
+      run: ({ patches, ...layer }) => ({
+        beliefs: tf.logSoftmax(tf.mul(clusteringLogits(layer, patches!), 1 / w.temperature) as never),
+      }),
     };
     const executable = await engine.load(program);
     executable.setState({ 'layer.weight': w.weight, 'layer.bias': w.bias });
     return new PrototypeMap(executable, w, rows, keep);
   }
 
-  /** The prototype of the largest logit for every patch [patches, width] of the next image; of equal ones the first. */
+  /** The most probable prototype of every patch [patches, width] of the next image; of equal ones the first. */
   async assign(features: Float32Array): Promise<Int32Array> {
     const { rows, w, used } = this;
     const image = this.images++;
@@ -114,14 +131,14 @@ export class PrototypeMap {
     for (let first = 0; first < patches; first += rows) {
       const count = Math.min(rows, patches - first);
       input.set(features.subarray(first * w.width, (first + count) * w.width));
-      const { logits } = await this.executable.run({ patches: input });
+      const { beliefs } = await this.executable.run({ patches: input });
       for (let r = 0; r < count; r++) {
         let top = 0;
         for (let k = 0, at = r * w.count; k < w.count; k++, at++) {
-          const logit = logits![at]!;
-          if (logit > logits![r * w.count + top]!) top = k;
-          if (logit > best[k]!) {
-            best[k] = logit;
+          const belief = beliefs![at]!;
+          if (belief > beliefs![r * w.count + top]!) top = k;
+          if (belief > best[k]!) {
+            best[k] = belief;
             where[k] = first + r;
           }
         }
@@ -130,16 +147,15 @@ export class PrototypeMap {
       }
     }
     for (let k = 0; k < w.count; k++) {
-      const cosine = (best[k]! - w.bias[k]!) / this.lengths[k]!;
-      this.remember(k, { image, patch: where[k]!, cosine });
+      this.remember(k, { image, patch: where[k]!, probability: Math.exp(best[k]!) });
     }
     return assigned;
   }
 
   private remember(k: number, found: NearPatch): void {
     const list = this.nearest[k]!;
-    if (list.length === this.keep && list.at(-1)!.cosine >= found.cosine) return;
-    const place = list.findIndex((other) => other.cosine < found.cosine);
+    if (list.length === this.keep && list.at(-1)!.probability >= found.probability) return;
+    const place = list.findIndex((other) => other.probability < found.probability);
     list.splice(place < 0 ? list.length : place, 0, found);
     if (list.length > this.keep) list.pop();
   }

@@ -20,6 +20,9 @@ export interface PageImage {
 }
 
 export interface PageEncoder {
+  /** As typed: what the page calls it. */
+  label: string;
+  /** What opens it again. */
   name: string;
   weightsHash: string;
   /** Height and width in pixels. */
@@ -38,7 +41,7 @@ export interface PageEncoder {
       patches: number;
       share: number;
       file: string;
-      nearest: readonly { index: number; row: number; column: number; cosine: number }[];
+      nearest: readonly { index: number; row: number; column: number; probability: number }[];
     }[];
   };
   /** What was left out, and why. */
@@ -63,7 +66,7 @@ const EAGER = 600;
 export function picturesPage(page: PicturesPage): string {
   const count = page.encoders.reduce((sum, e) => sum + e.images.reduce((n, i) => n + picturesOf(i), 0), 0);
   const lazy = count > EAGER ? ' loading="lazy"' : '';
-  const title = `Patch features of ${page.encoders.map((e) => e.name).join(', ')}`;
+  const title = `Patch features of ${page.encoders.map((e) => e.label).join(', ')}`;
   const hasPrototypes = page.encoders.some((e) => e.prototypes);
   return `<!DOCTYPE html>
 <html lang="en">
@@ -94,7 +97,7 @@ ${gridSection(page.encoders)}
 <dialog aria-label="Enlarged picture">
 <img alt="">
 <p></p>
-<div class="keys"><button type="button" data-do="before">← Previous</button><button type="button" data-do="next">Next →</button><button type="button" data-do="close">Close</button></div>
+<div class="keys"><button type="button" data-do="before">← Previous</button><button type="button" data-do="next" autofocus>Next →</button><button type="button" data-do="close">Close</button></div>
 </dialog>
 <script>${PICTURES_SCRIPT}</script>
 </body>
@@ -109,7 +112,7 @@ function settingsTable({ settings }: PicturesPage): string {
   const rows = settings.map(
     ([name, value]) => `<tr><th scope="row">${h(name)}</th><td>${h(value)}</td></tr>`,
   );
-  return `<div class="scroll"><table>${rows.join('')}</table></div>`;
+  return `<div class="scroll"><table class="facts">${rows.join('')}</table></div>`;
 }
 
 function encoderTable(encoders: readonly PageEncoder[]): string {
@@ -118,7 +121,7 @@ function encoderTable(encoders: readonly PageEncoder[]): string {
     'Weights (SHA-256)',
     'Input',
     'Patches',
-    'Variance in the first 3 joint components',
+    'Variance in 3 joint components',
     'Prototypes in use',
   ];
   const rows = encoders.map((e) => {
@@ -126,7 +129,7 @@ function encoderTable(encoders: readonly PageEncoder[]): string {
     const used = e.prototypes ? `${e.prototypes.used} of ${e.prototypes.count}` : '–';
     const cells = [
       h(e.name),
-      `<code>${h(e.weightsHash)}</code>`,
+      `<code title="${h(e.weightsHash)}">${h(e.weightsHash.slice(0, 16))}</code>`,
       `${e.size.height} × ${e.size.width} px`,
       `${e.grid.rows} × ${e.grid.columns} of ${e.patch} px`,
       percent(three),
@@ -134,7 +137,7 @@ function encoderTable(encoders: readonly PageEncoder[]): string {
     ];
     return `<tr>${cells.map((c) => `<td>${c}</td>`).join('')}</tr>`;
   });
-  const notes = encoders.flatMap((e) => e.notes.map((n) => `<p class="quiet">${h(e.name)}: ${h(n)}</p>`));
+  const notes = encoders.flatMap((e) => e.notes.map((n) => `<p class="quiet">${h(e.label)}: ${h(n)}</p>`));
   const heads = head.map((t) => `<th scope="col">${h(t)}</th>`).join('');
   return `<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table></div>${notes.join('')}`;
 }
@@ -167,22 +170,23 @@ function controls(hasPrototypes: boolean): string {
   const boxes = kinds.map(
     ([value, text]) => `<label><input type="checkbox" value="${value}" checked> ${text}</label>`,
   );
-  return `<div class="bar" role="group" aria-label="What is shown">${boxes.join('')}<label>Size <input type="range" min="64" max="448" step="8" value="168"></label></div>`;
+  return `<div class="bar" role="group" aria-label="What is shown">${boxes.join('')}<label>Size <input type="range" min="64" max="448" step="8" value="144"></label></div>`;
 }
 
 function imageArticles(page: PicturesPage, lazy: string): string {
-  const [first] = page.encoders;
-  return first!.images
-    .map((_, position) => {
-      const { index, name } = first!.images[position]!;
-      const label = name === String(index) ? `Image ${index}` : `Image ${index}: ${name}`;
-      const rows = page.encoders.map((e) => encoderRow(page, e, position, label, lazy));
-      return `<article aria-label="${h(label)}"><h3>${h(label)}</h3>${rows.join('')}</article>\n`;
-    })
-    .join('');
+  const articles = page.encoders[0]!.images.map(({ index, name }, position) => {
+    const label = name === String(index) ? `Image ${index}` : `Image ${index}: ${name}`;
+    const parts = page.encoders.map((e) => encoderPart(page, e, position, label, lazy));
+    const more = page.encoders.map((e) => moreOf(page, e, position, label, lazy)).join('');
+    const details = more && `<details><summary>Heat maps and sign variants</summary>${more}</details>`;
+    return `<article aria-label="${h(label)}"><h3>${h(label)}</h3><div class="row">${parts.join('')}</div>${details}</article>\n`;
+  });
+  const across = page.encoders.reduce((n, e) => n + (e.prototypes ? 3 : 2), 1);
+  return `<div class="images" style="--across: ${across}">${articles.join('')}</div>`;
 }
 
-function encoderRow(
+/** The pictures that every image has: itself, unless an encoder before saw the same one, and what the encoder makes of it. */
+function encoderPart(
   page: PicturesPage,
   e: PageEncoder,
   position: number,
@@ -190,45 +194,44 @@ function encoderRow(
   lazy: string,
 ): string {
   const image = e.images[position]!;
-  const many = page.encoders.length > 1;
-  const of = many ? `${label}, ${e.name}` : label;
+  const [first] = page.encoders;
+  const seen = e !== first && first!.images[position]!.image === image.image;
   const tile = (kind: string, file: string, caption: string, photo = false): string =>
-    figure(e, file, `${caption}. ${of}`, caption, lazy, { kind, photo });
-  const shared =
-    many &&
-    position >= 0 &&
-    page.encoders[0] !== e &&
-    page.encoders[0]!.images[position]!.image === image.image;
+    figure(e, file, `${caption}. ${labelOf(page, e, label)}`, caption, lazy, { kind, photo });
+  const photo = seen ? '' : tile('image', image.image, 'Image', true);
   const tiles = [
-    shared ? '' : tile('image', image.image, 'Image', true),
     tile('own', image.own.rgb, 'PCA of this image'),
     tile('joint', image.joint.rgb, 'PCA of all images'),
     image.prototypes ? tile('prototypes', image.prototypes, 'Prototypes') : '',
   ];
+  if (page.encoders.length === 1) return photo + tiles.join('');
+  return `${photo}<section class="encoder"><div class="label">${h(e.label)}</div><div class="row">${tiles.join('')}</div></section>`;
+}
+
+const labelOf = (page: PicturesPage, e: PageEncoder, label: string): string =>
+  page.encoders.length > 1 ? `${label}, ${e.label}` : label;
+
+/** Heat maps and sign variants, where they were asked for. */
+function moreOf(page: PicturesPage, e: PageEncoder, position: number, label: string, lazy: string): string {
+  const image = e.images[position]!;
+  const component = (shares: readonly number[]) => (i: number) =>
+    `Component ${i + 1} (${percent(shares[i] ?? 0)})`;
+  const signs = (i: number): string => `Signs ${page.signNames[i]}`;
   const sets: [string, readonly string[], string, (i: number) => string][] = [
-    [
-      'own',
-      image.own.heatmaps,
-      'Heat maps, this image',
-      (i) => `Component ${i + 1} (${percent(image.own.explained[i] ?? 0)})`,
-    ],
-    [
-      'joint',
-      image.joint.heatmaps,
-      'Heat maps, all images',
-      (i) => `Component ${i + 1} (${percent(e.jointExplained[i] ?? 0)})`,
-    ],
-    ['own', image.own.signs, 'Sign variants, this image', (i) => `Signs ${page.signNames[i]}`],
-    ['joint', image.joint.signs, 'Sign variants, all images', (i) => `Signs ${page.signNames[i]}`],
+    ['own', image.own.heatmaps, 'Heat maps of this image', component(image.own.explained)],
+    ['joint', image.joint.heatmaps, 'Heat maps of all images', component(e.jointExplained)],
+    ['own', image.own.signs, 'Sign variants of this image', signs],
+    ['joint', image.joint.signs, 'Sign variants of all images', signs],
   ];
-  const more = sets
+  const of = labelOf(page, e, label);
+  return sets
     .filter(([, files]) => files.length > 0)
     .map(([kind, files, text, caption]) => {
-      const inside = files.map((f, i) => figure(e, f, `${text}: ${caption(i)}. ${of}`, caption(i), lazy, {}));
-      return `<details data-kind="${kind}"><summary>${h(text)}</summary><div class="row small">${inside.join('')}</div></details>`;
-    });
-  const name = many ? `<div class="label">${h(e.name)}</div>` : '';
-  return `<div class="row">${name}${tiles.join('')}</div>${more.join('')}`;
+      const tiles = files.map((f, i) => figure(e, f, `${text}: ${caption(i)}. ${of}`, caption(i), lazy, {}));
+      const head = page.encoders.length > 1 ? `${text}, ${e.label}` : text;
+      return `<section data-kind="${kind}"><div class="label">${h(head)}</div><div class="row small">${tiles.join('')}</div></section>`;
+    })
+    .join('');
 }
 
 function figure(
@@ -250,12 +253,12 @@ function prototypeSection(e: PageEncoder): string {
   const strips = rows.map((r) => {
     const places = r.nearest.map((n) => `image ${n.index} (row ${n.row + 1}, column ${n.column + 1})`);
     const alt = `Patches nearest to prototype ${r.index}, nearest first: ${places.join(', ')}`;
-    const best = r.nearest[0]?.cosine ?? 0;
-    const last = r.nearest.at(-1)?.cosine ?? 0;
-    return `<div class="strip"><div class="what"><strong>${r.index}</strong><br>${percent(r.share)} of patches<br><span class="quiet">cosine ${best.toFixed(2)} to ${last.toFixed(2)}</span></div><img src="${fileLink(r.file)}" alt="${h(alt)}" decoding="async"></div>`;
+    const best = r.nearest[0]?.probability ?? 0;
+    const last = r.nearest.at(-1)?.probability ?? 0;
+    return `<div class="strip"><div class="what"><strong>${r.index}</strong><br>${percent(r.share)} of patches<br><span class="quiet">probability ${best.toFixed(2)} to ${last.toFixed(2)}</span></div><img src="${fileLink(r.file)}" alt="${h(alt)}" decoding="async"></div>`;
   });
-  return `<h2>Prototypes of ${h(e.name)}</h2>
-<p class="quiet">${used} of ${count} prototypes are the first choice of some patch. The ${rows.length} most used, each with the patches nearest to it (framed), at most one of each image. <a href="${fileLink(sheet)}">All in one picture</a></p>
+  return `<h2>Prototypes of ${h(e.label)}</h2>
+<p class="quiet">${used} of ${count} prototypes are the first choice of some patch. The ${rows.length} most used, each with the patches nearest to it (framed): those where the clustering layer is surest of it, at most one of each image, the surest first. <a href="${fileLink(sheet)}">All in one picture</a></p>
 ${strips.join('\n')}
 `;
 }
@@ -263,7 +266,7 @@ ${strips.join('\n')}
 function gridSection(encoders: readonly PageEncoder[]): string {
   const lists = encoders.map((e) => {
     const links = e.grids.map((g) => `<li><a href="${fileLink(g.file)}">${h(g.title)}</a></li>`);
-    return `<h3>${h(e.name)}</h3><ul>${links.join('')}</ul>`;
+    return `<h3>${h(e.label)}</h3><ul>${links.join('')}</ul>`;
   });
   return `<h2>Grids</h2>${lists.join('')}`;
 }

@@ -1,7 +1,7 @@
 // Style and script of the picture page, put into it whole: the page opens from a folder, without server or network.
 
 export const PICTURES_STYLE = `
-:root { color-scheme: light dark; --tile: 168px; --line: #d5d5d5; --quiet: #595959; --paper: #fff; --ink: #1a1a1a; --accent: #0b57d0; }
+:root { color-scheme: light dark; --tile: 144px; --line: #d5d5d5; --quiet: #595959; --paper: #fff; --ink: #1a1a1a; --accent: #0b57d0; }
 @media (prefers-color-scheme: dark) {
   :root { --line: #3d3d3d; --quiet: #ababab; --paper: #161616; --ink: #ececec; --accent: #8ab4f8; }
 }
@@ -18,14 +18,21 @@ pre { margin: 0.5rem 0; padding: 0.6rem 0.8rem; border: 1px solid var(--line); b
 .quiet, figcaption, th { color: var(--quiet); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.92rem; margin: 0.75rem 0; }
-th, td { text-align: left; padding: 0.3rem 1.2rem 0.3rem 0; border-bottom: 1px solid var(--line); font-weight: 400; vertical-align: top; }
+th, td { text-align: left; padding: 0.3rem 1.4rem 0.3rem 0; border-bottom: 1px solid var(--line); font-weight: 400; vertical-align: top;
+  white-space: nowrap; }
+.facts td { white-space: normal; }
 .bar { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; align-items: center; margin: 1rem 0;
   padding: 0.5rem 0; background: var(--paper); border-bottom: 1px solid var(--line); font-size: 0.92rem; }
 .bar label { display: inline-flex; gap: 0.4rem; align-items: center; min-height: 2rem; }
 .bar input[type="range"] { width: 8rem; }
-article { padding: 0.9rem 0; border-bottom: 1px solid var(--line); scroll-margin-top: 4rem; }
-.row { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 0.3rem 0; }
-.row > .label { flex: 0 0 100%; font-size: 0.85rem; color: var(--quiet); }
+.images { display: grid; gap: 1.6rem 2rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(var(--across) * (var(--tile) + 0.6rem))), 1fr)); }
+article { min-width: 0; }
+.encoder { max-width: 100%; }
+.row { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 0.3rem 0; align-items: flex-start; }
+.label { font-size: 0.85rem; color: var(--quiet); }
+.encoder > .row { margin: 0; }
+.row > figure[data-kind="image"]:has(+ .encoder) { align-self: flex-end; }
 figure { margin: 0; width: var(--tile); max-width: 100%; }
 figcaption { font-size: 0.78rem; line-height: 1.3; padding-top: 0.2rem; }
 .tile { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in; border-radius: 3px; }
@@ -33,6 +40,7 @@ figcaption { font-size: 0.78rem; line-height: 1.3; padding-top: 0.2rem; }
 .tile img.photo { image-rendering: auto; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .small { --tile: 112px; }
+.small figure { width: 112px; }
 summary { cursor: pointer; font-size: 0.88rem; color: var(--quiet); min-height: 1.8rem; }
 .hide-image [data-kind="image"], .hide-own [data-kind="own"], .hide-joint [data-kind="joint"], .hide-prototypes [data-kind="prototypes"] { display: none; }
 .scale { display: flex; align-items: center; gap: 0.6rem; max-width: 26rem; font-size: 0.85rem; }
