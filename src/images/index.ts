@@ -9,7 +9,18 @@ export {
 } from './batches.js';
 export { type DataSet, findDataSets } from './datasets.js';
 export { IMAGENET, pixelStatistics } from './normalise.js';
+export {
+  compareFingerprints,
+  type Fingerprints,
+  findOverlap,
+  fingerprints,
+  type Match,
+  type Overlap,
+  type OverlapOptions,
+  overlapWarning,
+} from './overlap.js';
 export { decodeImage, decodeLabelMap, encodePng } from './pixels.js';
+export { type ReaderOptions, readAll } from './readers.js';
 export {
   type Box,
   type LabelMap,
@@ -28,3 +39,9 @@ export {
   sampleSource,
 } from './survey.js';
 export { parseSourceUri, SCHEMES, type Split } from './uri.js';
+export {
+  type EvaluationOptions,
+  type EvaluationTransform,
+  type EvaluationView,
+  readForEvaluation,
+} from './views.js';

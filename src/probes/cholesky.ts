@@ -34,3 +34,20 @@ export function choleskySolve(lower: Float64Array, n: number, x: Float64Array, o
     x[offset + i] = sum / lower[i * n + i]!;
   }
 }
+
+/** The inverse [n, n] of a lower triangle, lower itself. */
+export function invertLower(lower: Float64Array, n: number): Float64Array {
+  const inverse = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = i * n;
+    // Row i of the inverse is (e_i - sum over k < i of lower[i, k] times row k of it) / lower[i, i].
+    for (let k = 0; k < i; k++) {
+      const factor = lower[row + k]!;
+      if (factor === 0) continue;
+      for (let j = 0; j <= k; j++) inverse[row + j]! -= factor * inverse[k * n + j]!;
+    }
+    inverse[row + i] = 1;
+    for (let j = 0; j <= i; j++) inverse[row + j]! /= lower[row + i]!;
+  }
+  return inverse;
+}

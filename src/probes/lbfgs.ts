@@ -1,7 +1,10 @@
 // L-BFGS with a strong-Wolfe line search and an optional preconditioner, for smooth convex problems of a few thousand unknowns.
 
 /** A function to minimise: returns its value at `x` and writes its gradient there into `gradient`. */
-export type Objective = (x: Float64Array, gradient: Float64Array) => number;
+export type Objective = (x: Float64Array, gradient: Float64Array) => number | Promise<number>;
+
+/** Replaces v by an estimated inverse Hessian times v, in place. */
+export type Preconditioner = (v: Float64Array) => void | Promise<void>;
 
 /** Settings of `minimise`. */
 export interface MinimiseOptions {
@@ -14,7 +17,7 @@ export interface MinimiseOptions {
    * Makes a preconditioner for the neighbourhood of x: it replaces v by H₀ v, for a symmetric positive definite estimate H₀ of the inverse
    * Hessian up to scale. Identity by default.
    */
-  readonly precondition?: (x: Float64Array) => (v: Float64Array) => void;
+  readonly precondition?: (x: Float64Array) => Preconditioner | Promise<Preconditioner>;
   /** Iterations after which the preconditioner is made anew. */
   readonly refresh?: number;
 }
@@ -33,31 +36,35 @@ const CURVATURE = 0.9;
 const LINE_STEPS = 50;
 
 /** Minimises `objective` from `x`, which ends at the minimum. Nocedal and Wright, algorithms 7.4, 7.5, 3.5 and 3.6. */
-export function minimise(objective: Objective, x: Float64Array, options: MinimiseOptions): Minimum {
+export async function minimise(
+  objective: Objective,
+  x: Float64Array,
+  options: MinimiseOptions,
+): Promise<Minimum> {
   const n = x.length;
   const history: { s: Float64Array; y: Float64Array; rho: number }[] = [];
   const gradient = new Float64Array(n);
   const line = { x: new Float64Array(n), gradient: new Float64Array(n) };
-  let value = objective(x, gradient);
+  let value = await objective(x, gradient);
   let evaluations = 1;
   let small = 0;
-  let precondition: ((v: Float64Array) => void) | undefined;
+  let precondition: Preconditioner | undefined;
   for (let iteration = 0; iteration < options.maxIterations; iteration++) {
     if (iteration % (options.refresh ?? Number.POSITIVE_INFINITY) === 0)
-      precondition = options.precondition?.(x);
-    const direction = searchDirection(gradient, history, precondition);
+      precondition = await options.precondition?.(x);
+    const direction = await searchDirection(gradient, history, precondition);
     const slope = dot(gradient, direction);
     if (!(slope < 0)) return { value, iterations: iteration, evaluations, converged: true }; // rounding is all that is left
     small = -slope / 2 <= options.tolerance * Math.abs(value) ? small + 1 : 0; // half the slope: the decrease of the quadratic model
     if (small === 2) return { value, iterations: iteration, evaluations, converged: true };
-    const along = (step: number) => {
+    const along = async (step: number) => {
       for (let i = 0; i < n; i++) line.x[i] = x[i]! + step * direction[i]!;
       evaluations++;
-      const value = objective(line.x, line.gradient);
+      const value = await objective(line.x, line.gradient);
       return { step, value, slope: dot(line.gradient, direction) };
     };
     const first = history.length > 0 || precondition ? 1 : 1 / (1 + Math.sqrt(-slope));
-    const found = lineSearch(along, { step: 0, value, slope }, first);
+    const found = await lineSearch(along, { step: 0, value, slope }, first);
     if (found === undefined) return { value, iterations: iteration, evaluations, converged: true };
     const s = new Float64Array(n);
     const y = new Float64Array(n);
@@ -78,11 +85,11 @@ export function minimise(objective: Objective, x: Float64Array, options: Minimis
 }
 
 /** The two-loop recursion: minus the estimated inverse Hessian times the gradient. */
-function searchDirection(
+async function searchDirection(
   gradient: Float64Array,
   history: readonly { s: Float64Array; y: Float64Array; rho: number }[],
-  precondition: ((v: Float64Array) => void) | undefined,
-): Float64Array {
+  precondition: Preconditioner | undefined,
+): Promise<Float64Array> {
   const q = Float64Array.from(gradient, (g) => -g);
   const alphas: number[] = [];
   for (let i = history.length - 1; i >= 0; i--) {
@@ -90,11 +97,11 @@ function searchDirection(
     alphas[i] = rho * dot(s, q);
     addScaled(q, y, -alphas[i]!);
   }
-  precondition?.(q);
+  await precondition?.(q);
   const last = history.at(-1);
   if (last) {
     const y = Float64Array.from(last.y);
-    precondition?.(y);
+    await precondition?.(y);
     const scale = 1 / (last.rho * dot(last.y, y));
     for (let i = 0; i < q.length; i++) q[i]! *= scale;
   }
@@ -115,18 +122,18 @@ interface LinePoint {
  * A step that meets the strong Wolfe conditions; the last call of `along` was at it. When rounding hides any further decrease, the best
  * point found, or undefined if none is better than the start.
  */
-function lineSearch(
-  along: (step: number) => LinePoint,
+async function lineSearch(
+  along: (step: number) => Promise<LinePoint>,
   start: LinePoint,
   first: number,
-): LinePoint | undefined {
+): Promise<LinePoint | undefined> {
   const enough = (point: LinePoint) => point.value <= start.value + DECREASE * point.step * start.slope;
   const flat = (point: LinePoint) => Math.abs(point.slope) <= -CURVATURE * start.slope;
   let low = start;
   let high: LinePoint | undefined;
   let step = first;
   for (let i = 0; i < LINE_STEPS; i++) {
-    const point = along(step);
+    const point = await along(step);
     if (!Number.isFinite(point.value) || !enough(point) || (low !== start && point.value >= low.value)) {
       high = point;
     } else {

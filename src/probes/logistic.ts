@@ -1,11 +1,24 @@
 // Multinomial logistic regression with an L2 penalty, scikit-learn's meaning of C, fitted by preconditioned L-BFGS on plain arrays.
 import { cholesky, choleskySolve } from './cholesky.js';
-import { minimise } from './lbfgs.js';
+import { minimise, type Preconditioner } from './lbfgs.js';
 import { type LabelledFeatures, SoftmaxLoss } from './softmax_loss.js';
 
 /** Samples from which the curvature is estimated, and iterations after which it is estimated again: a few evaluations' worth of work. */
 const CURVATURE_SAMPLES = 16_384;
 const REFRESH = 40;
+
+/** What a fit asks of its samples, wherever they lie. Parameters are [classes, width + 1], the intercept last. */
+export interface SoftmaxObjective {
+  /** Label ids in the order of the parameters. */
+  readonly classes: Int32Array;
+  readonly width: number;
+  /** Sum of the sample weights. */
+  readonly totalWeight: number;
+  /** The mean negative log likelihood at `theta`; writes its gradient. */
+  evaluate(theta: Float64Array, gradient: Float64Array): number | Promise<number>;
+  /** An estimate of the inverse Hessian near `theta` of the mean loss plus penalty / 2 times the squared coefficients. */
+  preconditioner(theta: Float64Array, penalty: number): Preconditioner | Promise<Preconditioner>;
+}
 
 /** A fitted model over the labels that the training samples show. */
 export interface LogisticModel {
@@ -35,35 +48,53 @@ export interface LogisticOptions {
 
 /**
  * Fits the model that minimises C Σᵢ wᵢ (-log p(labelᵢ | xᵢ)) + ½ ‖coefficients‖²; intercepts are not penalised. With two classes both
- * have coefficients, as in scikit-learn's multinomial form. Throws RangeError when there are no samples or sizes do not fit.
+ * have coefficients, as in scikit-learn's multinomial form. `samples` are arrays, which are worked on in
+ * float64, or an objective such as StreamedSoftmax. Throws RangeError when there are no samples or sizes do not fit.
  */
-export function fitLogistic(data: LabelledFeatures, C: number, options: LogisticOptions = {}): LogisticModel {
+export async function fitLogistic(
+  samples: LabelledFeatures | SoftmaxObjective,
+  C: number,
+  options: LogisticOptions = {},
+): Promise<LogisticModel> {
   if (!(C > 0)) throw new RangeError(`C must be above 0, not ${C}`);
-  const classes = Int32Array.from(new Set(Array.from(data.labels))).sort();
-  const loss = new SoftmaxLoss(data, classes);
-  const columns = data.width + 1;
+  const loss = 'evaluate' in samples ? samples : inMemory(samples);
+  const { classes, width } = loss;
+  const columns = width + 1;
   const penalty = 1 / (C * loss.totalWeight); // the objective is divided by C and the total weight: a mean loss
-  const parameters = startFrom(options.start, classes, data.width);
-  const objective = (theta: Float64Array, gradient: Float64Array) => {
+  const parameters = startFrom(options.start, classes, width);
+  const objective = async (theta: Float64Array, gradient: Float64Array) => {
     let squares = 0;
-    const value = loss.evaluate(theta, gradient);
+    const value = await loss.evaluate(theta, gradient);
     for (let i = 0; i < theta.length; i++) {
-      if (i % columns === data.width) continue;
+      if (i % columns === width) continue;
       squares += theta[i]! ** 2;
       gradient[i]! += penalty * theta[i]!;
     }
     return value + (penalty * squares) / 2;
   };
-  const found = minimise(objective, parameters, {
+  const found = await minimise(objective, parameters, {
     memory: options.memory ?? 10,
     maxIterations: options.maxIterations ?? 1000,
     tolerance: options.tolerance ?? 1e-8,
-    precondition: (theta) => preconditioner(loss, theta, penalty),
+    precondition: (theta) => loss.preconditioner(theta, penalty),
     refresh: REFRESH,
   });
   const { iterations, evaluations, converged } = found;
   const scaled = found.value * C * loss.totalWeight;
-  return { classes, width: data.width, parameters, objective: scaled, iterations, evaluations, converged };
+  return { classes, width, parameters, objective: scaled, iterations, evaluations, converged };
+}
+
+/** The samples as an objective in plain arrays of float64. */
+function inMemory(data: LabelledFeatures): SoftmaxObjective {
+  const classes = Int32Array.from(new Set(Array.from(data.labels))).sort();
+  const loss = new SoftmaxLoss(data, classes);
+  return {
+    classes,
+    width: data.width,
+    totalWeight: loss.totalWeight,
+    evaluate: (theta, gradient) => loss.evaluate(theta, gradient),
+    preconditioner: (theta, penalty) => preconditioner(loss, theta, penalty),
+  };
 }
 
 /**

@@ -79,7 +79,7 @@ export interface SegmentationScore {
  * pixel label, patches whose label is ignored are not learnt; the predicted label fills its patch and every pixel is scored.
  * Of equally good values the smallest C wins. Throws RangeError when sizes do not fit, DataError for a label outside of the classes.
  */
-export function scorePatchFeatures(task: SegmentationTask): SegmentationScore {
+export async function scorePatchFeatures(task: SegmentationTask): Promise<SegmentationScore> {
   const train = cut(task.train, task.size);
   const test = cut(task.test, task.size);
   const { validation, rest } = splitImages(train.images, task.validationShare, task.seed);
@@ -94,7 +94,7 @@ export function scorePatchFeatures(task: SegmentationTask): SegmentationScore {
   let best: { point: GridPoint; model: LogisticModel } | undefined;
   let start: LogisticModel | undefined;
   for (const C of [...task.cGrid].sort((a, b) => a - b)) {
-    const model = fitLogistic(samples, C, { start });
+    const model = await fitLogistic(samples, C, { start });
     const counts = classCounts(confusionMatrix(held.pixels, predictLogistic(model, held.features), task));
     const { iterations, converged } = model;
     const point = { C, miou: meanIou(counts), accuracy: pixelAccuracy(counts), iterations, converged };
@@ -106,7 +106,7 @@ export function scorePatchFeatures(task: SegmentationTask): SegmentationScore {
 
   const bestC = best.point.C;
   const model = task.refit
-    ? fitLogistic(learnable(scaled(train), task.ignore), bestC, { start: best.model })
+    ? await fitLogistic(learnable(scaled(train), task.ignore), bestC, { start: best.model })
     : best.model;
   const predicted = predictLogistic(model, standardise(standardiser, test.features));
   const confusion = confusionMatrix(test.pixels, predicted, task);

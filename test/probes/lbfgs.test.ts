@@ -56,19 +56,19 @@ describe('minimise', () => {
     return 1 + offset.reduce((sum, value, i) => sum + value * gradient[i]!, 0) / 2;
   };
 
-  it('finds the minimum of a badly scaled quadratic form (condition number about 1e4)', () => {
+  it('finds the minimum of a badly scaled quadratic form (condition number about 1e4)', async () => {
     const x = new Float64Array(n);
-    const found = minimise(quadratic, x, { memory: 10, maxIterations: 2000, tolerance: 1e-12 });
+    const found = await minimise(quadratic, x, { memory: 10, maxIterations: 2000, tolerance: 1e-12 });
     expect(found.converged).toBe(true);
     expect(found.value - 1).toBeLessThan(1e-10);
     // SciPy's L-BFGS-B with as much memory needs 300 to 350 for such a spectrum; steepest descent tens of thousands.
     expect(found.iterations).toBeLessThan(400);
   });
 
-  it('takes one step, and one more to know it, with the exact inverse Hessian', () => {
+  it('takes one step, and one more to know it, with the exact inverse Hessian', async () => {
     const factor = cholesky(matrix, n);
     const x = new Float64Array(n);
-    const found = minimise(quadratic, x, {
+    const found = await minimise(quadratic, x, {
       memory: 10,
       maxIterations: 50,
       tolerance: 1e-12,
@@ -78,9 +78,9 @@ describe('minimise', () => {
     for (let i = 0; i < n; i++) expect(x[i]).toBeCloseTo(target[i]!, 7);
   });
 
-  it("goes through Rosenbrock's valley", () => {
+  it("goes through Rosenbrock's valley", async () => {
     const x = Float64Array.of(-1.2, 1);
-    const found = minimise(
+    const found = await minimise(
       (p, gradient) => {
         const [a, b] = [p[0]!, p[1]!];
         gradient[0] = -400 * a * (b - a * a) - 2 * (1 - a);
@@ -96,10 +96,14 @@ describe('minimise', () => {
     expect(x[1]).toBeCloseTo(1, 6);
   });
 
-  it('says when the iterations ran out, and stops at a minimum', () => {
-    const short = minimise(quadratic, new Float64Array(n), { memory: 5, maxIterations: 3, tolerance: 1e-12 });
+  it('says when the iterations ran out, and stops at a minimum', async () => {
+    const short = await minimise(quadratic, new Float64Array(n), {
+      memory: 5,
+      maxIterations: 3,
+      tolerance: 1e-12,
+    });
     expect(short).toMatchObject({ converged: false, iterations: 3 });
-    const there = minimise(quadratic, Float64Array.from(target), {
+    const there = await minimise(quadratic, Float64Array.from(target), {
       memory: 5,
       maxIterations: 3,
       tolerance: 1e-12,

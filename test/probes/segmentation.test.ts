@@ -47,9 +47,9 @@ function task(noise: number, changes: Partial<SegmentationTask> = {}): Segmentat
 }
 
 describe('scorePatchFeatures', () => {
-  it.each([true, false])('does the official steps (refit %s)', (refit) => {
+  it.each([true, false])('does the official steps (refit %s)', async (refit) => {
     const given = task(1.5, { refit });
-    const found = scorePatchFeatures(given);
+    const found = await scorePatchFeatures(given);
     const held = new Set(found.validationImages);
     expect(held.size).toBe(6);
 
@@ -70,15 +70,16 @@ describe('scorePatchFeatures', () => {
     const validationPixels = validation.flatMap((i) => [
       ...patchPixels(train.labelMaps, size).subarray(16 * i, 16 * i + 16),
     ]);
-    const scores = given.cGrid.map((C) => {
-      const predicted = predictLogistic(fitOn(fitting, C), rows(validation, scaled));
-      return meanIou(classCounts(confusionMatrix(validationPixels, predicted, given)));
-    });
+    const scores: number[] = [];
+    for (const C of given.cGrid) {
+      const predicted = predictLogistic(await fitOn(fitting, C), rows(validation, scaled));
+      scores.push(meanIou(classCounts(confusionMatrix(validationPixels, predicted, given))));
+    }
     // The warm-started fits end within 1e-6 of the same minimum; no patch here lies that near to a boundary.
     expect(found.grid.map((point) => point.miou)).toEqual(scores);
     expect(found.bestC).toBe(given.cGrid[scores.indexOf(Math.max(...scores))]);
 
-    const model = fitOn(refit ? patches : fitting, found.bestC);
+    const model = await fitOn(refit ? patches : fitting, found.bestC);
     const predicted = predictLogistic(model, standardise(standardiser, test.features));
     const confusion = confusionMatrix(patchPixels(test.labelMaps, size), predicted, given);
     expect(found.confusion).toEqual(confusion);
@@ -87,31 +88,37 @@ describe('scorePatchFeatures', () => {
     expect(sumImages(found.perImageConfusion)).toEqual(classCounts(confusion));
   });
 
-  it('does not look at the test images before the end, and is the same every time', () => {
+  it('does not look at the test images before the end, and is the same every time', async () => {
     const given = task(1);
-    const first = scorePatchFeatures(given);
-    expect(scorePatchFeatures(given)).toEqual(first);
-    const other = scorePatchFeatures({ ...given, test: scenes(40, 2, 77) });
+    const first = await scorePatchFeatures(given);
+    expect(await scorePatchFeatures(given)).toEqual(first);
+    const other = await scorePatchFeatures({ ...given, test: scenes(40, 2, 77) });
     expect([other.bestC, other.grid]).toEqual([first.bestC, first.grid]);
-    expect(scorePatchFeatures({ ...given, seed: 1 }).validationImages).not.toEqual(first.validationImages);
+    expect((await scorePatchFeatures({ ...given, seed: 1 })).validationImages).not.toEqual(
+      first.validationImages,
+    );
   });
 
-  it('prefers the smallest of equally good C, in whatever order they come', () => {
-    const found = scorePatchFeatures(task(1e-3, { cGrid: [100, 1, 10] }));
+  it('prefers the smallest of equally good C, in whatever order they come', async () => {
+    const found = await scorePatchFeatures(task(1e-3, { cGrid: [100, 1, 10] }));
     expect(found.grid.map((point) => point.C)).toEqual([1, 10, 100]);
     expect(new Set(found.grid.map((point) => point.miou)).size).toBe(1);
     expect(found.bestC).toBe(1);
   });
 
-  it('finds the better of two encoders, with an interval', () => {
+  it('finds the better of two encoders, with an interval', async () => {
     const clear = task(1);
     const test = { ...clear.test, features: clear.test.features };
     const blurred = (set: PatchSet, seed: number): PatchSet => ({
       ...set,
       features: set.features.map((value, i) => value + stream(seed, i).normal()),
     });
-    const a = scorePatchFeatures({ ...clear, test });
-    const b = scorePatchFeatures({ ...clear, train: blurred(clear.train, 8), test: blurred(clear.test, 9) });
+    const a = await scorePatchFeatures({ ...clear, test });
+    const b = await scorePatchFeatures({
+      ...clear,
+      train: blurred(clear.train, 8),
+      test: blurred(clear.test, 9),
+    });
     const { difference } = compareMeanIou(a.perImageConfusion, b.perImageConfusion, {
       seed: 0,
       samples: 500,
@@ -120,19 +127,21 @@ describe('scorePatchFeatures', () => {
     expect(difference.value).toBeCloseTo(a.miou - b.miou, 12);
   });
 
-  it('has the official grid, and refuses what does not fit', () => {
+  it('has the official grid, and refuses what does not fit', async () => {
     const published = [1e-6, 3.73e-5, 1.39e-3, 5.18e-2, 1.93, 72.0, 2.68e3, 1e5];
     published.forEach((C, i) => {
       expect(Math.abs(OFFICIAL_C_GRID[i]! / C - 1)).toBeLessThan(3e-3); // printed with three digits
     });
-    expect(() => scorePatchFeatures(task(1, { validationShare: 0.001 }))).toThrow(
+    await expect(scorePatchFeatures(task(1, { validationShare: 0.001 }))).rejects.toThrow(
       /leaves nothing to choose C on/,
     );
-    expect(() => scorePatchFeatures(task(1, { cGrid: [] }))).toThrow(/grid of C is empty/);
-    expect(() => scorePatchFeatures(task(1, { classes: 3 }))).toThrow(
+    await expect(scorePatchFeatures(task(1, { cGrid: [] }))).rejects.toThrow(/grid of C is empty/);
+    await expect(scorePatchFeatures(task(1, { classes: 3 }))).rejects.toThrow(
       /label \d of a label map is not one of 3 classes/,
     );
     const cut = { ...task(1).test, features: new Float32Array(13) };
-    expect(() => scorePatchFeatures(task(1, { test: cut }))).toThrow(/13 features do not fit 240 patches/);
+    await expect(scorePatchFeatures(task(1, { test: cut }))).rejects.toThrow(
+      /13 features do not fit 240 patches/,
+    );
   });
 });
