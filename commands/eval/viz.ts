@@ -3,7 +3,6 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
 
 export default class EvalViz extends BaseCommand<typeof EvalViz> {
-  static override strict = false;
   static override summary =
     'Draw what frozen encoders see: PCA pictures and prototype maps, as PNG files and one page.';
   static override description =
@@ -15,7 +14,7 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
     '<%= config.bin %> eval viz runs/fashion random:fashion --data folder:photos --resolution 256 --heatmaps',
   ];
   static override args = {
-    encoder: Args.string({ description: 'one or more encoders', required: true }),
+    encoder: Args.string({ description: 'one or more encoders', required: true, multiple: true }),
   };
   static override flags = {
     data: Flags.string({ description: 'image source', helpValue: 'SOURCE', required: true }),
@@ -43,8 +42,8 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
   };
 
   async run(): Promise<object> {
-    const { argv, flags } = await this.parse(EvalViz);
+    const { args, flags } = await this.parse(EvalViz);
     const { runViz } = await import('../../src/cli/run_viz.js');
-    return runViz({ ...flags, encoders: argv as string[], quiet: this.jsonEnabled() });
+    return runViz({ ...flags, encoders: args.encoder, quiet: this.jsonEnabled() });
   }
 }

@@ -36,6 +36,9 @@ export interface VizFlags {
   quiet: boolean;
 }
 
+/** Generated pictures are drawn at the size at which they are seen, as far as they come in that size. */
+const DRAWN = { least: 32, most: 512 };
+
 /** Images of one call of an encoder. */
 const BATCH = 8;
 
@@ -77,7 +80,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
     try {
       const source = await openSource(flags.data, {
         ...(flags.split ? { split: flags.split } : {}),
-        size: encoder.size.height, // generated pictures are drawn at the size at which they are seen
+        size: Math.min(DRAWN.most, Math.max(DRAWN.least, encoder.size.height)),
       });
       const indices = everyNth(source.length, flags.limit);
       const { prototypes, note } = await prototypesOf(encoder, flags.weights);

@@ -72,7 +72,9 @@ const dialog = document.querySelector('dialog');
 const large = dialog.querySelector('img');
 const text = dialog.querySelector('p');
 let at = 0;
-const tiles = () => [...document.querySelectorAll('.tile')].filter((t) => t.offsetParent !== null);
+// Those in a closed part of the page are passed over.
+const shown = (tile) => (tile.checkVisibility ? tile.checkVisibility() : tile.offsetParent !== null);
+const tiles = () => [...document.querySelectorAll('.tile')].filter(shown);
 function show(list, i) {
   at = (i + list.length) % list.length;
   const img = list[at].querySelector('img');
