@@ -4,7 +4,7 @@ import { type AdamwOptions, adamw } from '../../optim/adamw.js';
 import { product } from '../../tensor/ops/index.js';
 import { stream } from '../../tensor/random.js';
 import { type NamedTensorMap, type Tensor, tf } from '../../tensor/tf.js';
-import { type PatchGrid, upsampling } from './linear_upsample.js';
+import { type PatchGrid, type Upsampling, upsampling } from './linear_upsample.js';
 
 /** PyTorch's defaults of a batch norm. */
 const NORM_EPS = 1e-5;
@@ -145,32 +145,24 @@ export function linearStepProgram(sizes: LinearSizes, options: LinearStepOptions
   const run = (i: NamedTensorMap): NamedTensorMap => {
     const norm = batchNorm(i.features!, i.running_mean!, i.running_var!);
     const logits = tf.add(product(norm.x, i.weight!), i.bias!);
-    const { up, down } = upsampling(sizes);
+    const resize = upsampling(sizes);
     const mass = tf.reshape(i.mass!, [batch * patches, classes]);
     const losses: Tensor[] = [];
     const gradients: Tensor[] = [];
     for (let g = 0; g < points; g++) {
       const own = columnsOf(logits, g, classes); // [B * N, C]
-      const normalisers: Tensor[] = [];
-      const pulls: Tensor[] = [];
+      const pieces: Tensor[] = [];
       for (let from = 0; from < batch; from += piece) {
         const m = Math.min(piece, batch - from);
-        const [sum, pull] = tf.tidy(() => {
-          const part = tf.slice(own, [from * patches, 0], [m * patches, classes]);
-          const z = up(tf.reshape(part, [m, patches, classes]));
-          const p = tf.softmax(z);
-          const weights = tf.reshape(tf.slice(i.weights!, [from, 0], [m, pixels]), [m, pixels, 1]);
-          // log sum exp z = max z - log max p, and max p is at least 1 / C.
-          const logSum = tf.sub(tf.max(z, -1, true), tf.log(tf.max(p, -1, true)));
-          const pulled = down(tf.mul(p, weights));
-          return [tf.sum(tf.mul(logSum, weights)), tf.reshape(pulled, [m * patches, classes])];
-        }) as [Tensor, Tensor];
-        normalisers.push(sum);
-        pulls.push(pull);
+        const part = tf.slice(own, [from * patches, 0], [m * patches, classes]);
+        const weights = tf.slice(i.weights!, [from, 0], [m, pixels]);
+        pieces.push(tf.tidy(() => pieceOf(tf.reshape(part, [m, patches, classes]), weights, resize)));
       }
-      const total = normalisers.length === 1 ? normalisers[0]! : tf.addN(normalisers);
-      losses.push(tf.reshape(tf.sub(total, tf.sum(tf.mul(mass, own))), [1]));
-      gradients.push(tf.sub(pulls.length === 1 ? pulls[0]! : tf.concat(pulls, 0), mass));
+      const whole = pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0);
+      const pulls = tf.slice(whole, [0, 0], [batch * patches, classes]);
+      const logSums = tf.sum(tf.slice(whole, [0, classes], [batch * patches, 1]));
+      losses.push(tf.reshape(tf.sub(logSums, tf.sum(tf.mul(mass, own))), [1]));
+      gradients.push(tf.sub(pulls, mass));
     }
     const d = points === 1 ? gradients[0]! : tf.concat(gradients, 1); // [B * N, G * C]
     const gradient: Record<string, Tensor> = {
@@ -199,6 +191,22 @@ export function linearStepProgram(sizes: LinearSizes, options: LinearStepOptions
     return out;
   };
   return { name: nameOf('step', sizes), inputs, state: Object.keys(state), run };
+}
+
+/**
+ * The part of some images in the loss and its gradient: patch logits [m, N, C] and pixel weights [m, height * width] -> [m * N, C + 1],
+ * `down` of weight * softmax and, as the last column, of weight * log sum exp, whose sum over patches is that over pixels. They
+ * are one tensor so that an engine ends a piece before it begins the next: its order of work follows single results.
+ */
+function pieceOf(logits: Tensor, weights: Tensor, { up, down }: Upsampling): Tensor {
+  const [m, patches, classes] = logits.shape as [number, number, number];
+  const pixelWeights = tf.reshape(weights, [...weights.shape, 1]);
+  const z = up(logits);
+  const p = tf.softmax(z);
+  // log sum exp z = max z - log max p, and max p is at least 1 / C.
+  const logSum = tf.sub(tf.max(z, -1, true), tf.log(tf.max(p, -1, true)));
+  const both = [down(tf.mul(p, pixelWeights)), down(tf.mul(logSum, pixelWeights))];
+  return tf.reshape(tf.concat(both, -1), [m * patches, classes + 1]);
 }
 
 /** Features [T, D] normalised by their own statistics, and the running statistics after them. */

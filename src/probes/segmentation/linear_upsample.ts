@@ -11,17 +11,26 @@ export interface PatchGrid {
 }
 
 /**
- * The matrix [size * scale, size], row-major, that stretches `size` values to `size * scale` linearly: PyTorch's
- * F.interpolate(mode='bilinear', align_corners=False) along one axis. Its rows sum to 1.
+ * What each of `size * scale` values reads when `size` values are stretched linearly: inputs `low` and `high`, 1 - toHigh of one and toHigh of
+ * the other. As PyTorch's F.interpolate(mode='bilinear', align_corners=False) along one axis.
  */
+function taps(size: number, scale: number) {
+  const at = Float64Array.from({ length: size * scale }, (_, to) => Math.max(0, (to + 0.5) / scale - 0.5));
+  const low = Int32Array.from(at, Math.floor);
+  return {
+    low,
+    high: low.map((index) => Math.min(index + 1, size - 1)),
+    toHigh: at.map((position, to) => position - low[to]!),
+  };
+}
+
+/** The same as a matrix [size * scale, size], row-major; its rows sum to 1. */
 export function interpolation(size: number, scale: number): Float32Array {
+  const { low, high, toHigh } = taps(size, scale);
   const matrix = new Float32Array(size * scale * size);
   for (let to = 0; to < size * scale; to++) {
-    const at = Math.max(0, (to + 0.5) / scale - 0.5);
-    const low = Math.floor(at);
-    const high = Math.min(low + 1, size - 1);
-    matrix[to * size + low]! += 1 - (at - low);
-    matrix[to * size + high]! += at - low;
+    matrix[to * size + low[to]!]! += 1 - toHigh[to]!;
+    matrix[to * size + high[to]!]! += toHigh[to]!;
   }
   return matrix;
 }
@@ -80,7 +89,7 @@ export function labelMass(
   ignore: readonly number[],
 ): LabelMass {
   const { rows, columns, patch } = grid;
-  const [height, width] = [rows * patch, columns * patch];
+  const width = columns * patch;
   const counts = Array.from({ length: 256 }, (_, id) => (ignore.includes(id) ? -1 : id));
   let labelled = 0;
   for (const label of labels) {
@@ -95,33 +104,36 @@ export function labelMass(
   const weight = labelled === 0 ? 0 : 1 / labelled;
   const vertical = taps(rows, patch);
   const horizontal = taps(columns, patch);
+  const order = patchOrder(grid);
   const weights = new Float32Array(labels.length);
   const mass = new Float64Array((labels.length / patch ** 2) * classes);
   for (let from = 0; from < labels.length; from++) {
     const id = counts[labels[from]!]!;
     if (id < 0) continue;
-    const [tile, inner] = [Math.floor(from / patch ** 2), from % patch ** 2];
-    const image = Math.floor(tile / (rows * columns));
-    const y = (Math.floor(tile / columns) % rows) * patch + Math.floor(inner / patch);
-    const x = (tile % columns) * patch + (inner % patch);
-    weights[(image * height + y) * width + x] = weight;
-    const v = vertical[y]!;
-    const h = horizontal[x]!;
-    for (const [row, a] of v) {
-      for (const [column, b] of h) {
-        mass[((image * rows + row) * columns + column) * classes + id]! += weight * a * b;
-      }
-    }
+    const image = Math.floor(from / order.length);
+    const pixel = order[from % order.length]!;
+    const y = Math.floor(pixel / width);
+    const x = pixel % width;
+    weights[image * order.length + pixel] = weight;
+    const upper = (image * rows + vertical.low[y]!) * columns;
+    const lower = (image * rows + vertical.high[y]!) * columns;
+    const [left, right] = [horizontal.low[x]!, horizontal.high[x]!];
+    const down = vertical.toHigh[y]!;
+    const across = horizontal.toHigh[x]!;
+    mass[(upper + left) * classes + id]! += weight * (1 - down) * (1 - across);
+    mass[(upper + right) * classes + id]! += weight * (1 - down) * across;
+    mass[(lower + left) * classes + id]! += weight * down * (1 - across);
+    mass[(lower + right) * classes + id]! += weight * down * across;
   }
   return { weights, mass: Float32Array.from(mass) };
 }
 
-/** For every output position of `interpolation`, the inputs that it reads and how much of each. */
-function taps(size: number, scale: number): [number, number][][] {
-  const matrix = interpolation(size, scale);
-  return Array.from({ length: size * scale }, (_, to) =>
-    Array.from(matrix.subarray(to * size, (to + 1) * size))
-      .map((share, from): [number, number] => [from, share])
-      .filter(([, share]) => share !== 0),
-  );
+/** For every pixel of an image in patch order, its index row by row. */
+export function patchOrder({ rows, columns, patch }: PatchGrid): Int32Array {
+  const width = columns * patch;
+  return Int32Array.from({ length: rows * columns * patch ** 2 }, (_, i) => {
+    const [tile, inner] = [Math.floor(i / patch ** 2), i % patch ** 2];
+    const y = Math.floor(tile / columns) * patch + Math.floor(inner / patch);
+    return y * width + (tile % columns) * patch + (inner % patch);
+  });
 }
