@@ -28,7 +28,11 @@ export const segmentationProtocolSchema = z.strictObject({
   knn: z.strictObject({ k: listOf(count), metrics: listOf(z.enum(['cosine', 'l2'])) }).nullable(),
   /** L2 logistic regression on the modal label of each patch; C is scikit-learn's. null: left out. */
   logreg: z
-    .strictObject({ C: listOf(z.number().positive()), max_iterations: count, tolerance: z.number().positive() })
+    .strictObject({
+      C: listOf(z.number().positive()),
+      max_iterations: count,
+      tolerance: z.number().positive(),
+    })
     .nullable(),
   linear: linearProtocolSchema.nullable(),
 });
