@@ -1,18 +1,18 @@
-// What segmentation heads read and give: patch features and pixel labels of sets of images, selection, and predictions image by image.
+// What a segmentation head is given and what it gives back: patches of images, the request, the selected head, its scores.
 import type { Engine } from '../../engine/program.js';
 import type { RowSource } from '../../features/rows.js';
 import type { ConfusionMatrix, ImageCounts } from '../../scores/confusion.js';
 
-/** Images of one set as an encoder sees them, in memory or in files. */
+/** Images of one set as an encoder sees them, from memory or from files; patches of an image row by row, images one after another. */
 export interface PatchRows {
   readonly images: number;
-  /** [images * patches, width]: patches row by row. */
+  /** [images * patches, width] */
   readonly features: RowSource;
-  /** [images * patches, patch * patch]: the pixel labels of each patch, row by row. */
+  /** [images * patches, patch * patch]: label ids of the pixels of every patch, row by row. */
   readonly labels: RowSource<Uint8Array>;
 }
 
-/** Keeps what a killed evaluation need not do again; pieces have names. */
+/** What an interrupted evaluation has finished, by name; bytes of whatever the head wrote. It belongs to one request and one protocol. */
 export interface HeadState {
   load(name: string): Promise<Uint8Array | undefined>;
   save(name: string, bytes: Uint8Array): Promise<void>;
@@ -21,42 +21,60 @@ export interface HeadState {
 export interface SegmentationRequest {
   readonly engine: Engine;
   readonly train: PatchRows;
-  /** Images of `train` to learn from and to select on, ascending. */
+  /** Images of `train`: those to learn from while a setting is chosen, and those it is chosen on; both ascending, none in both. */
   readonly split: { readonly train: Int32Array; readonly validation: Int32Array };
+  /** Patches of an image. */
   readonly grid: { readonly rows: number; readonly columns: number };
+  /** Side of a patch in pixels. */
   readonly patch: number;
   /** Label ids run from 0 to classes - 1. */
   readonly classes: number;
-  /** Ids that are neither learnt nor scored; they may lie beyond the classes. */
+  /** Label ids that are neither learnt nor scored; they may lie beyond the classes (255). */
   readonly ignore: readonly number[];
   readonly seed: number;
-  /** Test sets, opened after every selection is done. */
-  readonly tests: readonly { readonly name: string; open(): Promise<PatchRows> }[];
+  /** Opened once, after the last selection of the last head. */
+  readonly tests: readonly TestImages[];
+  /** Bytes of features or labels that may be held beside what the engine holds. Default 512 MiB. */
+  readonly memory?: number;
   readonly state?: HeadState;
   readonly signal?: AbortSignal;
+  /** What is being done and the share of it that is done, in [0, 1]. */
   readonly onProgress?: (text: string, share: number) => void;
 }
 
-/** A head that is chosen and fitted. */
-export interface SelectedHead {
-  readonly head: 'knn' | 'logreg' | 'linear';
-  readonly selected: Readonly<Record<string, number | string>>;
-  /** Grid points with `miou` (the protocol's convention) and `accuracy` on the validation images. */
-  readonly grid: readonly Readonly<Record<string, unknown>>[];
-  /** Whether it was fitted again on all training images after selection. */
-  readonly refit: boolean;
-  readonly notes: readonly string[];
-  /** Labels of every pixel of every image, in order: [patches * patch * patch] in patch order. */
-  predict(set: PatchRows): AsyncGenerator<Uint8Array>;
+export interface TestImages {
+  readonly name: string;
+  open(): Promise<PatchRows>;
 }
 
-/** Pixels of a test set by truth and prediction. */
+/** One setting with its scores on the validation images: `miou` in the convention that selects, and pixel accuracy. */
+export interface GridScore {
+  readonly [name: string]: number | string | boolean;
+  readonly miou: number;
+  readonly accuracy: number;
+}
+
+/** A head whose setting is chosen and which is fitted for the tests. */
+export interface SelectedHead {
+  readonly head: 'knn' | 'logreg' | 'linear' | 'oracle';
+  readonly grid: readonly GridScore[];
+  /** The chosen setting: k and metric, C, or learning rate and weight decay. */
+  readonly selected: Readonly<Record<string, number | string>>;
+  /** Whether the validation images were learnt from after the selection. */
+  readonly refit: boolean;
+  /** For the protocol card, where there is something to say. */
+  readonly notes: readonly string[];
+  /** Predicted label ids image by image, in order: each [patches * patch * patch], patch by patch as PatchRows has them, good until the next. */
+  predict(set: PatchRows): AsyncIterable<Uint8Array>;
+}
+
+/** What a head said of a test set: image by image, for intervals, and altogether. */
 export interface TestCounts {
   readonly counts: ImageCounts;
   readonly confusion: ConfusionMatrix;
 }
 
-/** One head's selection and what it said of each test set, by name. */
 export interface SegmentationResult extends Omit<SelectedHead, 'predict'> {
+  /** By name of the test set. */
   readonly tests: Readonly<Record<string, TestCounts>>;
 }
