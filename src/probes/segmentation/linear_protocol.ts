@@ -56,10 +56,7 @@ export const linearProtocolSchema = z
 export type LinearProtocol = z.infer<typeof linearProtocolSchema>;
 
 /** One point of the grid. */
-export interface LinearPoint {
-  readonly learningRate: number;
-  readonly weightDecay: number;
-}
+export type LinearPoint = { readonly learningRate: number; readonly weightDecay: number };
 
 /** The grid in its order, which decides ties: by learning rate as listed, then by weight decay as listed. */
 export function linearGrid(

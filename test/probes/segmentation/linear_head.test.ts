@@ -125,8 +125,8 @@ onEveryEngine('linear segmentation heads', (opened) => {
     const all = { ...sizes, points: points.length };
     const { first, losses, after } = await train(await opened.open(), points, goldenStart(points.length, at));
     const own = (x: ArrayLike<number>) => pointOf({ weight: x as Float32Array }, at, all).weight!;
-    // The issue's bound is 1e-4; float32 against float64 reaches the bounds here, a few 1e-7 before the first step.
-    expect(relativeError(upsampled(own(first.logits!)), values('logits'))).toBeLessThan(2e-6);
+    // The issue's bound is 1e-4. Float32 against float64 reaches 1.6e-6 in the worst of these, on every engine.
+    expect(relativeError(upsampled(own(first.logits!)), values('logits'))).toBeLessThan(5e-6);
     expect(
       relativeError(own(first['gradient.weight']!), transposed(values('gradient.weight'), classes)),
     ).toBeLessThan(5e-6);
@@ -138,9 +138,9 @@ onEveryEngine('linear segmentation heads', (opened) => {
       ),
     ).toBeLessThan(5e-6);
     const state = pointOf(after, at, all);
-    expect(relativeError(state.weight!, transposed(values('after3.weight'), classes))).toBeLessThan(1e-5);
+    expect(relativeError(state.weight!, transposed(values('after3.weight'), classes))).toBeLessThan(5e-6);
     for (const name of ['bias', 'running_mean', 'running_var']) {
-      expect(relativeError(state[name]!, values(`after3.${name}`)), name).toBeLessThan(1e-5);
+      expect(relativeError(state[name]!, values(`after3.${name}`)), name).toBeLessThan(5e-6);
     }
   });
 
