@@ -61,7 +61,7 @@ export interface Overlap {
 /**
  * Finds the images of `b` that `a` holds too. Same: equal decoded pixels (SHA-256), whatever the files. Near: perceptual hashes (64-bit
  * DCT) that differ in at most MAX_DISTANCE bits and grey 32 x 32 thumbs that correlate by MIN_CORRELATION or more. So it finds copies that
- * were recompressed, resized, squashed, made grey, darkened or given contrast; it does not find crops that lose more than about 2 % a
+ * were recompressed, resized, squashed, made grey (as JPEG and Pillow do), darkened or given contrast; it does not find crops that lose more than about 2 % a
  * side, nor mirrored or turned copies. Reads every image once; the search itself takes time about in proportion to the images.
  * Throws DataError for an image that cannot be read.
  */

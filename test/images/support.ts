@@ -95,10 +95,12 @@ export async function failure(run: () => unknown): Promise<Error> {
 }
 
 /**
- * The batches module compiled to JavaScript, from which threads can start: the current sources, whatever `dist` holds.
+ * The modules that start threads compiled to JavaScript, from which they can: the current sources, whatever `dist` holds.
  */
 export async function compiledImages(): Promise<{
   openBatches: typeof import('../../src/images/batches.js').openBatches;
+  readAll: typeof import('../../src/images/readers.js').readAll;
+  findOverlap: typeof import('../../src/images/overlap.js').findOverlap;
   openSource: (uri: string) => Promise<ImageSource>;
 }> {
   const out = join(root, 'node_modules/.cache/capi-image-tests', `${process.pid}`);
@@ -114,5 +116,6 @@ export async function compiledImages(): Promise<{
     }
   }
   const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(out, 'images', file)).href);
-  return { ...(await load('batches.js')), ...(await load('source.js')) };
+  const files = ['batches.js', 'readers.js', 'overlap.js', 'source.js'];
+  return Object.assign({}, ...(await Promise.all(files.map(load))));
 }
