@@ -4,7 +4,7 @@ import { adamw } from '../../optim/adamw.js';
 import { product } from '../../tensor/ops/index.js';
 import { stream } from '../../tensor/random.js';
 import { type NamedTensorMap, type Tensor, tf } from '../../tensor/tf.js';
-import { mapValues, poolTokens, scoreVectors, stackedCrossEntropy } from './pooling.js';
+import { classifyPooled, poolTokens, scoreVectors, stackedCrossEntropy } from './pooling.js';
 
 /** Width of one attention head; the official protocol has D / 64 of them. */
 export const HEAD_WIDTH = 64;
@@ -186,10 +186,11 @@ function logitsOf(w: NamedTensorMap, x: Tensor, { classes, points, tokens }: Hea
   const rows = (points * inner) / HEAD_WIDTH;
   const byHead = (t: Tensor): Tensor => tf.reshape(t, [rows, HEAD_WIDTH, width]);
   const u = scoreVectors(tf.reshape(w.query!, [rows, HEAD_WIDTH]), byHead(w['key.weight']!));
-  const values = mapValues(poolTokens(x, u), byHead(w['value.weight']!), points);
-  const pooled = tf.add(values, tf.reshape(w['value.bias']!, [points, 1, inner]));
-  const logits = tf.matMul(pooled as never, w['linear.weight'] as never) as Tensor;
-  return tf.add(logits, tf.reshape(w['linear.bias']!, [points, 1, classes]));
+  const weight = w['linear.weight']!;
+  const logits = classifyPooled(poolTokens(x, u), byHead(w['value.weight']!), weight);
+  // The values' bias adds the same to every sample: the softmax's weights sum to one.
+  const constant = tf.matMul(tf.reshape(w['value.bias']!, [points, 1, inner]) as never, weight as never);
+  return tf.add(logits, tf.add(constant as Tensor, tf.reshape(w['linear.bias']!, [points, 1, classes])));
 }
 
 /** x @ w, x [B, D] data, w [D, M]: differentiable in w only. */

@@ -38,27 +38,48 @@ export function scoreVectors(query: Tensor, key: Tensor): Tensor {
   return tf.mul(tf.reshape(u, [rows, width]), 1 / Math.sqrt(headWidth));
 }
 
-/** The value map after the pooling: pooled [B, G * H, D], value [G * H, W, D] -> [G, B, H * W], heads side by side. */
-export function mapValues(pooled: Tensor, value: Tensor, points: number): Tensor {
-  const [batch, rows] = pooled.shape as [number, number, number];
-  const headWidth = value.shape[1]!;
-  const heads = rows / points;
-  const apart = tf.customGrad((...args: unknown[]) => {
-    const [pooled, value, save] = args as [Tensor, Tensor, (t: Tensor[]) => void];
-    save([pooled, value]);
+/** Row r of every sample times matrix r: x [B, R, K], w [R, M, K] -> [R, B, M]. */
+function mapRows(x: Tensor, w: Tensor): Tensor {
+  return tf.customGrad((...args: unknown[]) => {
+    const [x, w, save] = args as [Tensor, Tensor, (t: Tensor[]) => void];
+    save([x, w]);
     return {
-      value: product(pooled, value, { batchA: true, transB: true }), // [R, B, W]
+      value: product(x, w, { batchA: true, transB: true }),
       gradFunc: (dy: Tensor, saved: Tensor[]) => {
-        const [pooled, value] = saved as [Tensor, Tensor];
+        const [x, w] = saved as [Tensor, Tensor];
         return [
-          tf.transpose(product(dy, value), [1, 0, 2]),
-          product(tf.transpose(dy, [0, 2, 1]), tf.transpose(pooled, [1, 0, 2])),
+          tf.transpose(product(dy, w), [1, 0, 2]),
+          product(tf.transpose(dy, [0, 2, 1]), tf.transpose(x, [1, 0, 2])),
         ];
       },
     };
-  })(pooled, value);
-  const byHead = tf.reshape(apart, [points, heads, batch, headWidth]);
-  return tf.reshape(tf.transpose(byHead, [0, 2, 1, 3]), [points, batch, heads * headWidth]);
+  })(x, w);
+}
+
+/**
+ * Values of the pooled tokens and their classifier, without biases: pooled [B, G * H, D], value [G * H, W, D] and
+ * classifier [G, H * W, C] -> [G, B, C]. With few classes and a large batch both matrices are multiplied first, else the values come
+ * first: whichever has fewer products.
+ */
+export function classifyPooled(pooled: Tensor, value: Tensor, classifier: Tensor): Tensor {
+  const [batch, rows, width] = pooled.shape as [number, number, number];
+  const headWidth = value.shape[1]!;
+  const [points, , classes] = classifier.shape as [number, number, number];
+  const heads = rows / points;
+  const matricesFirst = classes * width * (headWidth + batch);
+  const valuesFirst = batch * headWidth * (width + classes);
+  if (matricesFirst < valuesFirst) {
+    const byHead = tf.reshape(classifier, [rows, headWidth, classes]);
+    const both = tf.matMul(byHead as never, value as never, true) as Tensor; // [R, C, D]
+    const side = tf.transpose(tf.reshape(both, [points, heads, classes, width]), [0, 2, 1, 3]);
+    return mapRows(
+      tf.reshape(pooled, [batch, points, heads * width]),
+      tf.reshape(side, [points, classes, heads * width]),
+    );
+  }
+  const byHead = tf.reshape(mapRows(pooled, value), [points, heads, batch, headWidth]);
+  const values = tf.reshape(tf.transpose(byHead, [0, 2, 1, 3]), [points, batch, heads * headWidth]);
+  return tf.matMul(values as never, classifier as never) as Tensor;
 }
 
 /**

@@ -114,3 +114,31 @@ export function plainPooling(
   }
   return out;
 }
+
+/**
+ * A head with classes that no sample has and that get no probability (weights 0, bias -1e4): it says the same of the real ones,
+ * and its gradients for them are the same.
+ */
+export function withIdleClasses(
+  head: Record<string, ArrayLike<number>>,
+  all: number,
+): Record<string, ArrayLike<number>> {
+  const rows = head['linear.weight']!.length / classes;
+  return {
+    ...head,
+    'linear.weight': Array.from({ length: rows * all }, (_, i) =>
+      i % all < classes ? head['linear.weight']![Math.floor(i / all) * classes + (i % all)]! : 0,
+    ),
+    'linear.bias': Array.from({ length: all }, (_, c) => (c < classes ? head['linear.bias']![c]! : -1e4)),
+  };
+}
+
+/** The real classes' part of a head with idle ones. */
+export function realClasses(head: Record<string, Float32Array>, all: number): Record<string, Float32Array> {
+  const kept = (x: Float32Array) => x.filter((_, i) => i % all < classes);
+  return {
+    ...head,
+    'linear.weight': kept(head['linear.weight']!),
+    'linear.bias': kept(head['linear.bias']!),
+  };
+}
