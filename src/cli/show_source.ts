@@ -9,6 +9,7 @@ import {
   encodePng,
   type ImageSource,
   labelCounts,
+  labelsOf,
   openSource,
   type Sample,
   sampleSource,
@@ -49,6 +50,7 @@ export async function showSource(uri: string, options: ShowOptions): Promise<Sur
     images: source.length,
     sizes: sizesOf(source, samples),
     classes: source.classes?.map((name, i) => ({ name, images: counts?.[i] })),
+    labels: countLabels(source),
     label_map_classes: source.labelMapClasses,
     ignored_labels: source.ignoreLabels,
     channels: { mean, std, images },
@@ -57,6 +59,15 @@ export async function showSource(uri: string, options: ShowOptions): Promise<Sur
   };
   print(result, samples.length, options.log);
   return result;
+}
+
+function countLabels(source: ImageSource): { several: number; none: number } | undefined {
+  if (!source.classes) return undefined;
+  const counts = Array.from({ length: source.length }, (_, i) => labelsOf(source, i).length);
+  return {
+    several: counts.filter((count) => count > 1).length,
+    none: counts.filter((count) => count === 0).length,
+  };
 }
 
 /** Extent of the images' sizes: that of all where they are one, else of the sampled ones. */
@@ -78,6 +89,8 @@ export interface Survey {
   images: number;
   sizes: ReturnType<typeof sizesOf>;
   classes?: { name: string; images?: number }[];
+  /** Images with several labels and with none, where there are labels. */
+  labels?: { several: number; none: number };
   label_map_classes?: string[];
   ignored_labels?: number[];
   channels: { mean: number[]; std: number[]; images: number };
@@ -97,7 +110,12 @@ function print(result: Survey, sampled: number, log: (line: string) => void): vo
   log(`width        ${range(sizes.width)}`);
   log(`mean         ${three(channels.mean)}  (of ${channels.images} images)`);
   log(`std          ${three(channels.std)}`);
-  if (result.label_map_classes) log(`label map    ${result.label_map_classes.length} classes`);
+  if (result.label_map_classes) {
+    const ignored = result.ignored_labels?.length ? `, not scored: ${result.ignored_labels.join(', ')}` : '';
+    log(`label map    ${result.label_map_classes.length} classes${ignored}`);
+  }
+  const { several, none } = result.labels ?? { several: 0, none: 0 };
+  if (several + none > 0) log(`labels       ${several} images have several, ${none} none`);
   log(`classes      ${classes ? classes.length : 'none'}`);
   if (classes) {
     const rows = classes.map(({ name, images }, i) => [

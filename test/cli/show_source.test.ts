@@ -1,8 +1,17 @@
 // What `capi data show` reports of a source, and the file it writes.
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { showSource } from '../../src/cli/show_source.js';
 import { DataError, UsageError } from '../../src/errors.js';
@@ -31,6 +40,30 @@ describe('showSource', () => {
     expect(sheet.width).toBe(2 * (256 + 4) + 4); // six pairs of 2 x 128 pixels in two columns
     expect(readdirSync(folder)).toEqual(['sheet.png']);
     expect(lines.join('\n')).toContain('images       40');
+  });
+
+  it('says how many images have several labels or none, and what no score counts', async () => {
+    const images = join(folder, 'labelled');
+    mkdirSync(images);
+    const grey = { width: 8, height: 8, channels: 3, background: 'grey' } as const;
+    for (const name of ['a.png', 'b.png', 'c.png', 'd.png'])
+      writeFileSync(join(images, name), await sharp({ create: grey }).png().toBuffer());
+    writeFileSync(join(images, 'labels.csv'), 'a.png,1;0\nb.png,1\nc.png,\nd.png,0;1\n');
+    const out = join(folder, 'labels.png');
+    const result = await showSource(`folder:${images}`, { ...options, out });
+    expect(result.labels).toEqual({ several: 2, none: 1 });
+    expect(lines).toContain('labels       2 images have several, 1 none');
+    const ignore = await showSource(`pairs:${images},${images}?classes=256&ignore=0,255`, {
+      ...options,
+      out,
+      force: true,
+    });
+    expect(ignore.labels).toBeUndefined();
+    expect(lines).toContain('label map    256 classes, not scored: 0, 255');
+    lines.length = 0;
+    const one = await showSource(uri, { ...options, out, force: true });
+    expect(one.labels).toEqual({ several: 0, none: 0 });
+    expect(lines.filter((line) => line.startsWith('labels '))).toEqual([]);
   });
 
   it('leaves an existing file alone unless forced', async () => {
