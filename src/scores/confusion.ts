@@ -9,7 +9,7 @@ export interface Counting {
   readonly ignore: readonly number[];
 }
 
-/** Pixels by true and predicted label: [classes, classes], one row a true label. */
+/** Pixels by true and predicted label: [classes, classes], one row a true label; ids are places, whatever `classes` the counting had. */
 export interface ConfusionMatrix {
   readonly classes: number;
   readonly counts: Float64Array;
@@ -41,7 +41,7 @@ export function confusionMatrix(
   counting: Counting,
 ): ConfusionMatrix {
   const counts = new Float64Array(counting.classes ** 2);
-  eachPixel(truth, predicted, counting, (_, actual, guess) => {
+  eachPixel(truth, predicted, counting, counting.classes, (_, actual, guess) => {
     counts[actual * counting.classes + guess]!++;
   });
   return { classes: counting.classes, counts };
@@ -54,24 +54,63 @@ export function imageCounts(
   images: number,
   counting: Counting,
 ): ImageCounts {
-  const { classes } = counting;
-  const make = () => new Uint32Array(images * classes);
-  const result = { images, classes, hits: make(), truth: make(), predicted: make() };
   const pixels = truth.length / images;
   if (!Number.isInteger(pixels)) throw new RangeError(`${truth.length} pixels are not ${images} images`);
-  eachPixel(truth, predicted, counting, (pixel, actual, guess) => {
-    const row = Math.floor(pixel / pixels) * classes;
-    if (actual === guess) result.hits[row + actual]!++;
-    result.truth[row + actual]!++;
-    result.predicted[row + guess]!++;
+  const result = noCounts(images, counting.classes);
+  eachPixel(truth, predicted, counting, counting.classes, (pixel, actual, guess) => {
+    countPixel(result, Math.floor(pixel / pixels), actual, guess);
   });
   return result;
 }
 
+/**
+ * Counts image by image, and all of them in one confusion matrix. An ignored id may be predicted wherever it lies: when one
+ * lies beyond the classes (255), both tables have columns up to it.
+ */
+export class ImageCounter {
+  readonly counts: ImageCounts;
+  readonly confusion: ConfusionMatrix;
+  private done = 0;
+
+  constructor(
+    images: number,
+    private readonly counting: Counting,
+  ) {
+    const columns = Math.max(counting.classes, ...counting.ignore.map((id) => id + 1));
+    this.counts = noCounts(images, columns);
+    this.confusion = { classes: columns, counts: new Float64Array(columns ** 2) };
+  }
+
+  /** The next image; see confusionMatrix for its pixels and errors. */
+  add(truth: ArrayLike<number>, predicted: ArrayLike<number>): void {
+    const { counts, confusion } = this;
+    if (this.done === counts.images) throw new RangeError(`there are only ${counts.images} images to count`);
+    eachPixel(truth, predicted, this.counting, counts.classes, (_, actual, guess) => {
+      countPixel(counts, this.done, actual, guess);
+      confusion.counts[actual * counts.classes + guess]!++;
+    });
+    this.done++;
+  }
+}
+
+function noCounts(images: number, classes: number): ImageCounts {
+  const make = () => new Uint32Array(images * classes);
+  return { images, classes, hits: make(), truth: make(), predicted: make() };
+}
+
+function countPixel(counts: ImageCounts, image: number, actual: number, guess: number): void {
+  const row = image * counts.classes;
+  if (actual === guess) counts.hits[row + actual]!++;
+  counts.truth[row + actual]!++;
+  counts.predicted[row + guess]!++;
+}
+
+/** Hands over the pixels whose truth is not ignored. Predicted ids lie below `columns`. */
 function eachPixel(
   truth: ArrayLike<number>,
   predicted: ArrayLike<number>,
   { classes, ignore }: Counting,
+  columns: number,
   count: (pixel: number, actual: number, guess: number) => void,
 ): void {
   const run = truth.length / predicted.length;
@@ -81,10 +120,11 @@ function eachPixel(
   const ignored = new Set(ignore);
   for (let i = 0, pixel = 0; i < predicted.length; i++) {
     const guess = predicted[i]!;
+    const known = guess < classes || (guess < columns && ignored.has(guess));
     for (let p = 0; p < run; p++, pixel++) {
       const actual = truth[pixel]!;
       if (ignored.has(actual)) continue;
-      if (!(actual < classes && guess < classes)) {
+      if (!(actual < classes && known)) {
         const which = actual < classes ? `predicted label ${guess}` : `label ${actual} of a label map`;
         throw new DataError(
           `${which} is not one of ${classes} classes (0 to ${classes - 1}) and not ignored`,

@@ -1,6 +1,7 @@
 // Intervals for scores and for their differences, by resampling test images.
 import { stream } from '../tensor/random.js';
-import { type ImageCounts, meanIou } from './confusion.js';
+import { type ClassCounts, type Counting, type ImageCounts, pixelAccuracy } from './confusion.js';
+import { CONVENTIONS, type Convention, imageMeans, pooledMeanIou } from './conventions.js';
 
 /** A score with its bootstrap interval. */
 export interface Interval {
@@ -28,62 +29,158 @@ export interface BootstrapOptions {
   readonly level?: number;
 }
 
+/** mIoU under each convention, and pixel accuracy; all in [0, 1]. */
+export type SegmentationMetric = Convention | 'accuracy';
+export const SEGMENTATION_METRICS: readonly SegmentationMetric[] = [...CONVENTIONS, 'accuracy'];
+
 /**
- * mIoU (official convention) of two predictions of the same images, with percentile intervals. Every resample draws as many images as there
- * are, with replacement, the same for both; the difference and the ratio are formed in each, so that what the images share cancels.
+ * Every score of one prediction with its percentile interval: a resample draws as many images as there are, with replacement.
+ * Scores are NaN where no pixel counts; resamples without one are left out of the interval.
+ */
+export function segmentationIntervals(
+  counts: ImageCounts,
+  counting: Counting,
+  options: BootstrapOptions,
+): Record<SegmentationMetric, Interval> {
+  const { point, draws } = bootstrap([counts], counting, options);
+  return byMetric((m) => interval((draw) => draw[m]!, point, draws, options));
+}
+
+/**
+ * Every score of two predictions of the same images, with percentile intervals. Every resample draws the same images for both; the difference
+ * and the ratio are formed in each, so that what the images share cancels.
  * Throws RangeError when the two were not counted on the same images.
  */
-export function compareMeanIou(a: ImageCounts, b: ImageCounts, options: BootstrapOptions): PairedComparison {
-  const samples = options.samples ?? 2000;
-  const level = options.level ?? 0.95;
-  const { images } = a;
-  if (b.images !== images || b.classes !== a.classes || a.truth.some((count, i) => count !== b.truth[i])) {
+export function compareSegmentations(
+  a: ImageCounts,
+  b: ImageCounts,
+  counting: Counting,
+  options: BootstrapOptions,
+): Record<SegmentationMetric, PairedComparison> {
+  if (b.images !== a.images || b.classes !== a.classes || a.truth.some((count, i) => count !== b.truth[i])) {
     throw new RangeError('a paired comparison needs both predictions counted on the same test images');
   }
-  const rows = [a, b].map(interleave);
-  const measure = (weights: Float64Array) =>
-    rows.map((row) => meanOf(row, weights, a.classes)) as [number, number];
-  const point = measure(new Float64Array(images).fill(1));
+  const { point, draws } = bootstrap([a, b], counting, options);
+  const second = SEGMENTATION_METRICS.length;
+  return byMetric((m) => {
+    const of = (score: (a: number, b: number) => number): Interval =>
+      interval((draw) => score(draw[m]!, draw[second + m]!), point, draws, options);
+    return {
+      a: of((x) => x),
+      b: of((_, y) => y),
+      difference: of((x, y) => x - y),
+      ratio: of((x, y) => x / y),
+    };
+  });
+}
+
+/** The official mIoU of two predictions of the same images; see compareSegmentations. */
+export function compareMeanIou(a: ImageCounts, b: ImageCounts, options: BootstrapOptions): PairedComparison {
+  return compareSegmentations(a, b, { classes: a.classes, ignore: [] }, options).official;
+}
+
+const byMetric = <T>(of: (place: number) => T): Record<SegmentationMetric, T> =>
+  Object.fromEntries(SEGMENTATION_METRICS.map((metric, m) => [metric, of(m)])) as Record<
+    SegmentationMetric,
+    T
+  >;
+
+function interval(
+  score: (draw: Float64Array) => number,
+  point: Float64Array,
+  draws: readonly Float64Array[],
+  options: BootstrapOptions,
+): Interval {
+  const sorted = Float64Array.from(draws, score)
+    .filter((x) => !Number.isNaN(x))
+    .sort();
+  const tail = (1 - (options.level ?? 0.95)) / 2;
+  const at = (share: number): number => (sorted.length === 0 ? Number.NaN : quantile(sorted, share));
+  return { value: score(point), low: at(tail), high: at(1 - tail) };
+}
+
+/** The scores of all images, and of every resample: those of the first set by SEGMENTATION_METRICS, then of the next. */
+function bootstrap(
+  sets: readonly ImageCounts[],
+  counting: Counting,
+  options: BootstrapOptions,
+): { point: Float64Array; draws: Float64Array[] } {
+  const { images } = sets[0]!;
+  const samples = options.samples ?? 2000;
+  const measures = sets.map((counts) => measureOf(counts, counting));
+  const measure = (chosen: Int32Array): Float64Array => {
+    const scores = new Float64Array(sets.length * SEGMENTATION_METRICS.length);
+    for (const [i, of] of measures.entries()) of(chosen, scores, i * SEGMENTATION_METRICS.length);
+    return scores;
+  };
+  const chosen = Int32Array.from({ length: images }, (_, i) => i);
+  const point = measure(chosen);
   const random = stream(options.seed, 'bootstrap', images);
   const draws = Array.from({ length: samples }, () => {
-    const weights = new Float64Array(images);
-    for (let i = 0; i < images; i++) weights[random.int(images)]!++;
-    return measure(weights);
+    for (let i = 0; i < images; i++) chosen[i] = random.int(images);
+    return measure(chosen);
   });
-  const interval = (score: (pair: [number, number]) => number): Interval => {
-    const sorted = Float64Array.from(draws, score).sort();
-    const tail = (1 - level) / 2;
-    return { value: score(point), low: quantile(sorted, tail), high: quantile(sorted, 1 - tail) };
-  };
-  return {
-    a: interval(([x]) => x),
-    b: interval(([, y]) => y),
-    difference: interval(([x, y]) => x - y),
-    ratio: interval(([x, y]) => x / y),
-  };
+  return { point, draws };
 }
 
-/** [images, 3 * classes]: hits, truth and predicted side by side, for one pass over memory. */
-function interleave({ images, classes, hits, truth, predicted }: ImageCounts): Float64Array {
-  const rows = new Float64Array(images * 3 * classes);
+/**
+ * Writes the scores of chosen images from `at` on. Most images show few of the classes, so each keeps a list of its own: adding up a
+ * resample costs what the images show, not images times classes.
+ */
+function measureOf(
+  counts: ImageCounts,
+  counting: Counting,
+): (chosen: Int32Array, scores: Float64Array, at: number) => void {
+  const { images, classes } = counts;
+  const starts = new Int32Array(images + 1);
   for (let image = 0; image < images; image++) {
-    [hits, truth, predicted].forEach((counts, part) => {
-      rows.set(counts.subarray(image * classes, (image + 1) * classes), (image * 3 + part) * classes);
-    });
+    starts[image + 1] = starts[image]!;
+    for (let i = image * classes; i < (image + 1) * classes; i++) {
+      if (counts.truth[i]! + counts.predicted[i]! > 0) starts[image + 1]!++;
+    }
   }
-  return rows;
-}
-
-function meanOf(rows: Float64Array, weights: Float64Array, classes: number): number {
-  const sums = new Float64Array(3 * classes);
-  for (let image = 0; image < weights.length; image++) {
-    const weight = weights[image]!;
-    if (weight === 0) continue;
-    const offset = image * sums.length;
-    for (let i = 0; i < sums.length; i++) sums[i]! += weight * rows[offset + i]!;
+  const labels = new Int32Array(starts[images]!);
+  const [hits, truth, predicted] = [0, 1, 2].map(() => new Float64Array(labels.length)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  for (let i = 0, entry = 0; i < images * classes; i++) {
+    if (counts.truth[i]! + counts.predicted[i]! === 0) continue;
+    labels[entry] = i % classes;
+    hits[entry] = counts.hits[i]!;
+    truth[entry] = counts.truth[i]!;
+    predicted[entry] = counts.predicted[i]!;
+    entry++;
   }
-  const part = (i: number) => sums.subarray(i * classes, (i + 1) * classes);
-  return meanIou({ hits: part(0), truth: part(1), predicted: part(2) });
+  const means = imageMeans(counts, counting);
+  const make = () => new Float64Array(classes);
+  const sums: ClassCounts = { hits: make(), truth: make(), predicted: make() };
+  return (chosen, scores, at) => {
+    sums.hits.fill(0);
+    sums.truth.fill(0);
+    sums.predicted.fill(0);
+    let mean = 0;
+    let counted = 0;
+    for (let i = 0; i < chosen.length; i++) {
+      const image = chosen[i]!;
+      for (let entry = starts[image]!; entry < starts[image + 1]!; entry++) {
+        const label = labels[entry]!;
+        sums.hits[label]! += hits[entry]!;
+        sums.truth[label]! += truth[entry]!;
+        sums.predicted[label]! += predicted[entry]!;
+      }
+      if (starts[image + 1]! > starts[image]!) {
+        mean += means[image]!;
+        counted++;
+      }
+    }
+    for (const [m, metric] of SEGMENTATION_METRICS.entries()) {
+      if (metric === 'perimage') scores[at + m] = mean / counted;
+      else if (metric === 'accuracy') scores[at + m] = pixelAccuracy(sums);
+      else scores[at + m] = pooledMeanIou(metric, sums, counting);
+    }
+  };
 }
 
 /** The value below which a share of the ascending `sorted` lies, interpolated linearly between neighbours. */
