@@ -30,8 +30,8 @@ const listOf = <T extends z.ZodType>(item: T) => z.array(item).min(1).refine(dis
  *   learning_rates: [1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
  *   weight_decays: [1e-3]
  *   batch: 16
- *   steps: 500
- *   warmup_steps: 50
+ *   steps: 1000
+ *   warmup_steps: 100
  *   betas: [0.9, 0.999]
  *   eps: 1e-8
  *   init_std: 0.01

@@ -5,7 +5,10 @@ import type { Engine } from '../../../src/engine/program.js';
 import { rowsInMemory } from '../../../src/features/rows.js';
 import { patchPixels } from '../../../src/probes/patch_labels.js';
 import { type LinearRequest, selectLinear } from '../../../src/probes/segmentation/linear.js';
-import type { LinearProtocol } from '../../../src/probes/segmentation/linear_protocol.js';
+import {
+  type LinearProtocol,
+  linearProtocolSchema,
+} from '../../../src/probes/segmentation/linear_protocol.js';
 import { packTraining, unpackTraining } from '../../../src/probes/segmentation/linear_state.js';
 import { stream } from '../../../src/tensor/random.js';
 
@@ -181,4 +184,11 @@ it('a saved training is unpacked from any place in memory, and refused when it i
   expect(unpackTraining('x', shifted.subarray(1))).toEqual(state);
   expect(() => unpackTraining('y', bytes)).toThrow(/damaged or of another evaluation/);
   expect(() => unpackTraining('x', bytes.subarray(0, -1))).toThrow(/damaged or of another evaluation/);
+});
+
+it('the protocol has no defaults, and a warm-up that ends before the training', () => {
+  expect(linearProtocolSchema.parse(protocol)).toEqual(protocol);
+  const { init_std: _, ...less } = protocol;
+  expect(() => linearProtocolSchema.parse(less)).toThrow(/init_std/);
+  expect(() => linearProtocolSchema.parse({ ...protocol, warmup_steps: 60 })).toThrow(/warmup_steps/);
 });
