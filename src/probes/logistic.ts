@@ -57,7 +57,7 @@ export async function fitLogistic(
   options: LogisticOptions = {},
 ): Promise<LogisticModel> {
   if (!(C > 0)) throw new RangeError(`C must be above 0, not ${C}`);
-  const loss = 'evaluate' in samples ? samples : inMemory(samples);
+  const loss = 'evaluate' in samples ? samples : softmaxInMemory(samples);
   const { classes, width } = loss;
   const columns = width + 1;
   const penalty = 1 / (C * loss.totalWeight); // the objective is divided by C and the total weight: a mean loss
@@ -85,7 +85,7 @@ export async function fitLogistic(
 }
 
 /** The samples as an objective in plain arrays of float64. */
-function inMemory(data: LabelledFeatures): SoftmaxObjective {
+export function softmaxInMemory(data: LabelledFeatures): SoftmaxObjective {
   const classes = Int32Array.from(new Set(Array.from(data.labels))).sort();
   const loss = new SoftmaxLoss(data, classes);
   return {

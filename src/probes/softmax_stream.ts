@@ -5,7 +5,7 @@ import { product, weightGradient } from '../tensor/ops/index.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
 import { cholesky, invertLower } from './cholesky.js';
 import type { Preconditioner } from './lbfgs.js';
-import type { SoftmaxObjective } from './logistic.js';
+import type { LogisticModel, SoftmaxObjective } from './logistic.js';
 import type { Standardiser } from './standardise.js';
 
 /** Samples of a block, and blocks from which the curvature is estimated. */
@@ -20,7 +20,7 @@ export interface StreamedSamples {
   /** [samples] label ids. */
   readonly labels: ArrayLike<number>;
   /** Applied to the features on the engine. */
-  readonly standardiser?: Standardiser;
+  readonly standardiser?: Standardiser | undefined;
 }
 
 /**
@@ -44,12 +44,7 @@ export class StreamedSoftmax implements SoftmaxObjective {
     this.totalWeight = labels.length;
     const position = new Map(Array.from(classes, (label, k) => [label, k]));
     this.targets = Int32Array.from(labels, (label) => position.get(label)!);
-    if (standardiser) {
-      this.moments = {
-        mean: Float32Array.from(standardiser.mean),
-        rate: Float32Array.from(standardiser.scale, (s) => 1 / s),
-      };
-    }
+    this.moments = momentsOf(standardiser);
   }
 
   /** Throws RangeError when there are no samples or sizes do not fit. `dispose` frees what the engine holds. */
@@ -67,7 +62,7 @@ export class StreamedSoftmax implements SoftmaxObjective {
   async evaluate(theta: Float64Array, gradient: Float64Array): Promise<number> {
     const { features } = this.samples;
     const { width } = this;
-    const parameters = this.split(theta);
+    const parameters = parametersOf(theta, this.width);
     let loss = 0;
     gradient.fill(0);
     for (let first = 0; first < features.count; first += BLOCK_ROWS) {
@@ -100,7 +95,7 @@ export class StreamedSoftmax implements SoftmaxObjective {
     const matrix = new Float64Array(columns * columns);
     for (let block = 0; block < blocks; block++) {
       const x = await this.spread(block, blocks, blockRows);
-      const out = await executable.run({ ...this.split(theta), ...this.moments, x });
+      const out = await executable.run({ ...parametersOf(theta, this.width), ...this.moments, x });
       const { square, cross, corner } = out as Record<string, Float32Array>;
       for (let i = 0; i < width; i++) {
         for (let j = 0; j <= i; j++) matrix[i * columns + j]! += square![i * width + j]!;
@@ -134,18 +129,6 @@ export class StreamedSoftmax implements SoftmaxObjective {
     return out;
   }
 
-  /** [classes, width + 1] as the weight [classes, width] and bias [classes] of the programs. */
-  private split(theta: Float64Array): { theta: Float32Array; biases: Float32Array } {
-    const { width } = this;
-    const biases = new Float32Array(this.classes.length);
-    const out = new Float32Array(biases.length * width);
-    for (let k = 0, from = 0, to = 0; k < biases.length; k++) {
-      for (let j = 0; j < width; j++) out[to++] = theta[from++]!;
-      biases[k] = theta[from++]!;
-    }
-    return { theta: out, biases };
-  }
-
   private async executable(kind: 'loss' | 'curvature' | 'solve', rows: number): Promise<Executable> {
     const key = `${kind} ${rows}`;
     let found = this.loaded.get(key);
@@ -162,6 +145,61 @@ export class StreamedSoftmax implements SoftmaxObjective {
     for (const executable of this.loaded.values()) await executable.dispose();
     this.loaded.clear();
   }
+}
+
+/**
+ * The most likely label of each row of `features`, products done by the engine in float32; ties go to the smallest label. `watch` is called
+ * with the share that is done.
+ */
+export async function predictStreamed(
+  engine: Engine,
+  model: Pick<LogisticModel, 'classes' | 'width' | 'parameters'>,
+  { features, standardiser }: Omit<StreamedSamples, 'labels'>,
+  watch?: (share: number) => void,
+): Promise<Int32Array> {
+  const { classes, width } = model;
+  const labels = new Int32Array(features.count);
+  if (labels.length === 0) return labels;
+  const rows = Math.min(BLOCK_ROWS, features.count);
+  const sizes = { rows, width, classes: classes.length, standardise: standardiser !== undefined };
+  const executable = await engine.load(labelProgram(sizes));
+  const given = { ...parametersOf(model.parameters, width), ...momentsOf(standardiser) };
+  try {
+    for (let first = 0; first < features.count; first += rows) {
+      const count = Math.min(rows, features.count - first);
+      let x = await features.read(first, count);
+      if (count < rows) {
+        const whole = new Float32Array(rows * width);
+        whole.set(x);
+        x = whole;
+      }
+      const { places } = await executable.run({ ...given, x });
+      for (let i = 0; i < count; i++) labels[first + i] = classes[places![i]!]!;
+      watch?.((first + count) / features.count);
+    }
+  } finally {
+    await executable.dispose();
+  }
+  return labels;
+}
+
+/** [classes, width + 1] as the weight [classes, width] and bias [classes] of the programs. */
+function parametersOf(theta: Float64Array, width: number): { theta: Float32Array; biases: Float32Array } {
+  const biases = new Float32Array(theta.length / (width + 1));
+  const out = new Float32Array(biases.length * width);
+  for (let k = 0, from = 0, to = 0; k < biases.length; k++) {
+    for (let j = 0; j < width; j++) out[to++] = theta[from++]!;
+    biases[k] = theta[from++]!;
+  }
+  return { theta: out, biases };
+}
+
+function momentsOf(standardiser: Standardiser | undefined) {
+  if (!standardiser) return undefined;
+  return {
+    mean: Float32Array.from(standardiser.mean),
+    rate: Float32Array.from(standardiser.scale, (s) => 1 / s),
+  };
 }
 
 interface Sizes {
@@ -233,6 +271,16 @@ function curvatureProgram(sizes: Sizes): Program {
         corner: tf.reshape(tf.sum(s), [1]),
       };
     },
+  };
+}
+
+/** -> places [rows]: the class with the largest logit, of equal ones the first. */
+function labelProgram(sizes: Sizes): Program {
+  return {
+    name: `softmax_labels_${sizes.rows}x${sizes.width}x${sizes.classes}`,
+    inputs: featureInputs(sizes),
+    state: [],
+    run: (i) => ({ places: tf.reshape(tf.topk(logitsOf(i).z, 1).indices, [sizes.rows]) }),
   };
 }
 

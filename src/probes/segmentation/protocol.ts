@@ -1,14 +1,11 @@
 // The segmentation part of a protocol file: transform, split, standardisation, and the grids of the heads.
 import { z } from 'zod';
+import { CONVENTIONS } from '../../scores/conventions.js';
 import { linearProtocolSchema } from './linear_protocol.js';
 
 const count = z.number().int().min(1);
 const distinct = <T>(values: readonly T[]): boolean => new Set(values).size === values.length;
 const listOf = <T extends z.ZodType>(item: T) => z.array(item).min(1).refine(distinct, 'each value once');
-
-/** The ways in which mIoU is counted; see src/scores. */
-export const CONVENTIONS = ['official', 'nanskip', 'absent0', 'perimage'] as const;
-export type Convention = (typeof CONVENTIONS)[number];
 
 /**
  * The key `segmentation` of a protocol file. Nothing has a default: a file says all that its numbers depend on.
