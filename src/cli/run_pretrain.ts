@@ -41,11 +41,23 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
     const prepared = await beforeSignal(prepareRun(config), stop.signal);
     const folder = flags.out ?? defaultRunFolder(source, prepared.identity);
     const { pretrain } = await import('../pretrain/loop.js');
+    const { runEvaluations } = await import('./pretrain_evals.js');
+    const evals = await runEvaluations(prepared.config, folder, prepared.engine, {
+      signal: stop.signal,
+      onMessage: (text) => {
+        if (!flags.quiet) progress.message(text);
+      },
+      onStage: (stage, done, total) => {
+        if (!flags.quiet && process.stderr.isTTY)
+          process.stderr.write(`\r\x1b[2K${stage} ${done}/${total}\r`);
+      },
+    });
     const result = await pretrain({
       ...prepared,
       folder,
       allowEngineChange: flags.allowEngineChange,
       signal: stop.signal,
+      ...(evals ? { evals } : {}),
       onMessage: (text) => {
         if (!flags.quiet) progress.message(text);
       },

@@ -3,7 +3,7 @@
 export { type CanonicalConfig, identity, identityDifferences } from './identity.js';
 export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml } from './load.js';
 export { presetNames, presetsDirectory } from './presets.js';
-export type { Config } from './schema.js';
+export type { Config, EvaluationEntry } from './schema.js';
 export {
   assertImplemented,
   checkSizes,

@@ -166,6 +166,23 @@ const checkpoint = section({
   keep: count().default(2),
 });
 
+const words = (what: string) => leaf(z.string().min(1), what);
+const evaluation = z.strictObject({
+  task: z.enum(['cls', 'seg']),
+  /** Steps between two evaluations; the last step is always evaluated. */
+  every: z.int().min(1),
+  /** Labelled sources, as capi eval takes them. The test set is read at every evaluation: name a part that no paper's number comes from. */
+  train: words('an image source'),
+  test: z.union([words('an image source'), z.array(words('an image source')).min(1)]),
+  /** A name or file, as capi eval takes it. */
+  protocol: words('a protocol').default('quick'),
+  weights: z.enum(['ema', 'student']).default('ema'),
+  /** Images of each set at most; null: all. */
+  limit: z.int().min(2).nullable().default(null),
+  seed: z.int().min(0).default(0),
+});
+export type EvaluationEntry = z.infer<typeof evaluation>;
+
 /** The whole configuration; `configSchema.parse({})` is the paper's ViT-L/14 on the embedded source. */
 export const configSchema = z.strictObject({
   seed: count(0).default(0),
@@ -179,8 +196,11 @@ export const configSchema = z.strictObject({
   engine,
   health,
   checkpoint,
-  /** Probes during the run. */
-  evals: leaf(z.array(z.unknown()), 'a list').default([]),
+  /** Probes during the run; they change nothing of it. */
+  evals: leaf(
+    z.array(evaluation),
+    'a list of {task: cls | seg, every: STEPS, train: SOURCE, test: SOURCE} with protocol, weights, limit and seed if wanted',
+  ).default([]),
 });
 
 /** A complete configuration, every key set. */

@@ -92,7 +92,6 @@ const implemented: [key: string, value: (config: Config) => string, accepted: re
   ['model.predictor.type', (config) => config.model.predictor.type, ['cross']],
   ['model.positions', (config) => config.model.positions, ['rope']],
   ['clustering.sinkhorn', (config) => config.clustering.sinkhorn, ['positionwise', 'standard']],
-  ['evals', (config) => (config.evals.length === 0 ? '[]' : 'a list with entries'), ['[]']],
 ];
 
 /** @throws UsageError naming key, value and what is accepted, for a setting that this version cannot run yet */

@@ -38,6 +38,7 @@ export {
   type Sample,
   sampleSource,
 } from './survey.js';
+export { randomResizedCrop } from './transform.js';
 export { parseSourceUri, SCHEMES, type Split } from './uri.js';
 export {
   type EvaluationOptions,

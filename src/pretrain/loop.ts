@@ -41,6 +41,12 @@ export interface PretrainOptions {
   allowEngineChange?: boolean;
   /** Aborting it writes a checkpoint and ends the run with InterruptedError, which names the reason if that is a word. */
   signal?: AbortSignal;
+  /** Evaluations of checkpoints; they see files alone, and the run does not see them. */
+  evals?: {
+    due(step: number, last: boolean): boolean;
+    /** Done once for each step, however often it is called. */
+    run(checkpoint: string, step: number): Promise<void>;
+  };
   onStep?(report: StepReport): void;
   onMessage?(message: string): void;
 }
@@ -86,6 +92,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     resumedFrom: latest ? start : null,
     skippedImages: skipped,
   });
+  const evaluate = async (path: string, step: number): Promise<void> => {
+    if (o.evals?.due(step, step >= steps)) await o.evals.run(path, step);
+  };
+  if (latest) await evaluate(latest.path, start); // the run may have been killed while it was evaluated
   if (latest && start >= steps) {
     o.onMessage?.(`${folder} is complete: ${steps} steps`);
     return result(await lastReport(folder, steps), latest.path, 0);
@@ -209,7 +219,13 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
           step + 1 - badSteps,
         );
       }
-      if (last || ((step + 1) % config.checkpoint.every === 0 && badSteps === 0)) await save(step + 1);
+      const due = (step + 1) % config.checkpoint.every === 0 || o.evals?.due(step + 1, last);
+      if (last || (due && badSteps === 0)) {
+        const path = await save(step + 1);
+        const begin = performance.now();
+        await evaluate(path, step + 1);
+        clock.begin += performance.now() - begin; // not part of the rate
+      }
     }
     const done = result(report, saved!.path, batches.stats().skipped.length);
     log.note(`finished ${steps} steps; checkpoint: ${done.checkpoint}; ${named} unreadable images`);

@@ -9,12 +9,15 @@ export async function writeJson(file: string, value: unknown): Promise<void> {
 }
 
 /** Writes a small file whole or not at all, whenever the process or the machine stops. @throws DataError */
-export async function writeText(file: string, text: string): Promise<void> {
+export const writeText = (file: string, text: string): Promise<void> => writeWhole(file, text);
+
+/** The same for bytes. @throws DataError */
+export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
   const partial = file + PARTIAL;
   try {
     const handle = await open(partial, 'w');
     try {
-      await handle.writeFile(text);
+      await handle.writeFile(content);
       await handle.sync();
     } finally {
       await handle.close();

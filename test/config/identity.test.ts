@@ -21,7 +21,7 @@ function other(key: string, value: unknown): string {
     'engine.device': 'cpu',
     'model.predictor.drop_path': '0.5',
     'data.source': 'folder:x',
-    evals: '[1]',
+    evals: '[{task: seg, every: 5, train: a, test: b}]',
   };
   if (special[key] !== undefined) return special[key];
   if (typeof value === 'boolean') return String(!value);

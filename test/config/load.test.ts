@@ -235,7 +235,6 @@ describe('settings of later versions', () => {
       'clustering.sinkhorn=none',
       'not implemented yet: clustering.sinkhorn is none; accepted: positionwise | standard',
     ],
-    ['evals=[{type: seg}]', 'not implemented yet: evals is a list with entries; accepted: []'],
   ])('%s', (text, expected) => {
     expect(refusal(() => assertImplemented(set(text)))).toBe(expected);
   });

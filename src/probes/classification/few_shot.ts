@@ -32,6 +32,10 @@ export interface FewShotResult {
   /** Top-1 of every draw, and their mean. */
   readonly draws: readonly number[];
   readonly accuracy: number;
+  /** Test images counted, ascending: those with a label. */
+  readonly samples: Int32Array;
+  /** [samples.length]: the share of the draws that got the image right. */
+  readonly hits: Float32Array;
 }
 
 /** Samples of one call of a prediction program. */
@@ -50,7 +54,7 @@ export async function fewShotClassification(request: FewShotRequest): Promise<Fe
   const classes = Int32Array.from(images.keys()).sort();
   const results: FewShotResult[] = [];
   for (const shots of request.shots) {
-    const scores = new Map<string, number[]>();
+    const scores = new Map<string, { draws: number[]; samples: Int32Array; hits: Float32Array }>();
     for (let draw = 0; draw < request.draws; draw++) {
       const chosen = [...classes].flatMap((label) => {
         const own = Int32Array.from(images.get(label)!);
@@ -69,19 +73,24 @@ export async function fewShotClassification(request: FewShotRequest): Promise<Fe
               ? await nearestCentroid(engine, drawn, places, queries)
               : await logistic(engine, drawn, places, queries, request.C);
           const key = `${head} ${name}`;
-          const { accuracy } = topOne(
+          const { accuracy, samples, hits } = topOne(
             found.map((place) => classes[place]!),
             labels,
           );
-          scores.set(key, [...(scores.get(key) ?? []), accuracy]);
+          const score = scores.get(key) ?? { draws: [], samples, hits: new Float32Array(hits.length) };
+          score.draws.push(accuracy);
+          hits.forEach((hit, i) => {
+            score.hits[i]! += hit / request.draws;
+          });
+          scores.set(key, score);
         }
       }
     }
     for (const head of heads) {
       for (const { name } of tests) {
-        const draws = scores.get(`${head} ${name}`)!;
-        const accuracy = draws.reduce((a, b) => a + b, 0) / draws.length;
-        results.push({ test: name, head, shots, draws, accuracy });
+        const score = scores.get(`${head} ${name}`)!;
+        const accuracy = score.draws.reduce((a, b) => a + b, 0) / score.draws.length;
+        results.push({ test: name, head, shots, accuracy, ...score });
       }
     }
   }

@@ -1,0 +1,60 @@
+// The flags of capi eval cls and capi eval seg.
+import { Args, Flags } from '@oclif/core';
+
+export const evalArgs = {
+  encoder: Args.string({ description: 'one or more encoders', required: true, multiple: true }),
+};
+
+export const evalFlags = {
+  train: Flags.string({
+    description: 'labelled source that heads learn from and are selected on',
+    helpValue: 'SOURCE',
+    required: true,
+  }),
+  test: Flags.string({
+    description: 'labelled source that is read once, at the end (repeatable)',
+    helpValue: 'SOURCE',
+    required: true,
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  protocol: Flags.string({
+    description: 'official, quick, or a YAML file',
+    default: 'quick',
+    helpValue: 'NAME|FILE',
+  }),
+  weights: Flags.option({ options: ['ema', 'student'] as const, default: 'ema' })(),
+  floors: Flags.boolean({
+    description: "add encoders that learned nothing, of the first encoder's form, and bounds",
+  }),
+  engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
+  device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
+  threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
+  memory: Flags.string({ description: 'memory for features in GB (default: a quarter of the machine)' }),
+  limit: Flags.integer({ description: 'images of each set at most, spread evenly', min: 2 }),
+  seed: Flags.integer({ description: 'seed of heads and batches', min: 0, default: 0 }),
+  'dry-run': Flags.boolean({ description: 'print images, vectors, disk, memory and time, and stop' }),
+  force: Flags.boolean({ description: 'evaluate again where a finished record exists; the old one stays' }),
+  out: Flags.string({ description: 'folder of the records', default: 'evals', helpValue: 'DIR' }),
+  csv: Flags.boolean({ description: 'print CSV instead of the table' }),
+};
+
+export interface EvalFlags {
+  encoders: string[];
+  train: string;
+  test: string[];
+  protocol: string;
+  weights: 'ema' | 'student';
+  floors: boolean;
+  engine?: string;
+  device?: string;
+  threads?: number;
+  memory?: string;
+  limit?: number;
+  seed: number;
+  'dry-run': boolean;
+  force: boolean;
+  out: string;
+  csv: boolean;
+  quiet: boolean;
+}

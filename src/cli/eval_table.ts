@@ -1,0 +1,150 @@
+// Tables of evaluations: for a terminal, and as CSV.
+import Table from 'cli-table3';
+import { stringify } from 'csv-stringify/sync';
+import type { Comparison, RecordFile } from '../probes/evaluation/compare.js';
+import type { Evaluation } from '../probes/evaluation/evaluate.js';
+import type { EvaluationPlan } from '../probes/evaluation/plan.js';
+import type { Result } from '../results/record.js';
+import { duration } from './progress.js';
+
+const percent = (x: number | null): string => (x === null ? '-' : (100 * x).toFixed(1));
+const signed = (x: number): string => `${x >= 0 ? '+' : '−'}${Math.abs(100 * x).toFixed(1)}`;
+
+/** Scores by row: everything of a result that is not the encoder's. */
+const rowOf = ({
+  test,
+  source,
+  head,
+  metric,
+  convention,
+}: Pick<Result, 'test' | 'source' | 'head' | 'metric' | 'convention'>) =>
+  JSON.stringify([test, source, head, metric, convention]);
+
+const metricName = ({ metric, convention }: Pick<Result, 'metric' | 'convention'>): string =>
+  convention === '-' || convention === 'any label' ? metric : `${metric} (${convention})`;
+
+/**
+ * One row a test set, feature source, head and metric; one column an encoder: per cent with its 95 % interval, and below it how far the
+ * first encoder is above, with the interval of the paired difference.
+ */
+export function evaluationTable(
+  evaluations: readonly Evaluation[],
+  comparisons: readonly (readonly Comparison[])[],
+): string {
+  const rows = [...new Set(evaluations.flatMap(({ record }) => record.results.map(rowOf)))];
+  const tests = [...new Set(rows.map((row) => (JSON.parse(row) as string[])[0]!))];
+  let text = '';
+  for (const test of tests) {
+    const table = new Table({
+      head: ['head', 'source', 'metric', ...evaluations.map(({ label }) => label)],
+      style: { head: [], border: [], compact: true },
+    });
+    for (const row of rows) {
+      const [of, source, head, metric, convention] = JSON.parse(row) as [
+        string,
+        string,
+        string,
+        string,
+        string,
+      ];
+      if (of !== test) continue;
+      const cells = evaluations.map(({ record }, i) => {
+        const result = record.results.find((r) => rowOf(r) === row);
+        if (!result) return 'n/a';
+        const { value, interval } = result;
+        const cell = `${percent(value)}${interval ? ` [${percent(interval.low)}, ${percent(interval.high)}]` : ''}`;
+        const paired = i > 0 ? comparisons[i - 1]?.find((c) => rowOf(c) === row) : undefined;
+        if (!paired) return cell;
+        const { value: by, low, high } = paired.difference;
+        return `${cell}\nfirst ${signed(by)} [${signed(low)}, ${signed(high)}]`;
+      });
+      table.push([head, source, metricName({ metric, convention }), ...cells]);
+    }
+    const n = evaluations[0]!.record.results.find((r) => r.test === test)?.n;
+    text += `${test}: ${n} test images, %\n${table.toString()}\n`;
+  }
+  const [first] = evaluations;
+  const { protocol } = first!.record;
+  text += `protocol   ${protocol.name} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;
+  text += evaluations.length > 1 ? '; "first": the first encoder minus this one, paired\n' : '\n';
+  for (const { label, file, fresh, record } of evaluations) {
+    text += `record     ${file} (${label}${fresh ? '' : ', was there; --force evaluates again'})\n`;
+    for (const note of record.notes) text += `note       ${label}: ${note}\n`;
+  }
+  const reads = first!.record.tests.map(({ source, reads }) => `${source} ${reads}`).join(', ');
+  return `${text}test reads ${reads} (so far, all encoders in this folder)\n`;
+}
+
+/** Two records side by side, with the paired difference and what it says. */
+export function comparisonTable(a: RecordFile, b: RecordFile, comparisons: readonly Comparison[]): string {
+  const table = new Table({
+    head: ['test', 'head', 'source', 'metric', 'a', 'b', 'a - b [95 %]', 'differ'],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const c of comparisons) {
+    const { value, low, high } = c.difference;
+    const paired = `${signed(value)} [${signed(low)}, ${signed(high)}]`;
+    const says = c.differ ? (value > 0 ? 'a is better' : 'b is better') : 'not shown';
+    table.push([c.test, c.head, c.source, metricName(c), percent(c.a), percent(c.b), paired, says]);
+  }
+  return `a          ${a.record.encoder.name} (${a.file})\nb          ${b.record.encoder.name} (${b.file})\n${table.toString()}`;
+}
+
+/** One line a result; shares, not per cent. */
+export function evaluationCsv(
+  evaluations: readonly Evaluation[],
+  comparisons: readonly (readonly Comparison[])[],
+): string {
+  const rows = evaluations.flatMap(({ label, file, record }, i) =>
+    record.results.map((result) => {
+      const paired = comparisons[i - 1]?.find((c) => rowOf(c) === rowOf(result));
+      return {
+        encoder: label,
+        task: result.task,
+        test: result.test,
+        source: result.source,
+        head: result.head,
+        metric: result.metric,
+        convention: result.convention,
+        value: result.value,
+        low: result.interval?.low,
+        high: result.interval?.high,
+        n: result.n,
+        selected: result.selected ? JSON.stringify(result.selected) : '',
+        first_minus_this: paired?.difference.value,
+        first_minus_this_low: paired?.difference.low,
+        first_minus_this_high: paired?.difference.high,
+        protocol: record.protocol.hash,
+        record: file,
+      };
+    }),
+  );
+  return stringify(rows, { header: true });
+}
+
+const size = (bytes: number): string =>
+  bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+
+/** What a dry run prints. */
+export function planText(plan: EvaluationPlan): string {
+  const table = new Table({
+    head: ['encoder', 'images', 'vectors', 'width', 'disk', 'memory', 'time, about'],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const e of plan.encoders) {
+    table.push([
+      e.label,
+      e.images,
+      e.vectors,
+      e.width,
+      size(e.diskBytes),
+      size(e.memoryBytes),
+      duration(e.seconds),
+    ]);
+  }
+  return (
+    `${table.toString()}\ndisk       features in ${plan.store}; what is there already is not computed again\n` +
+    `memory     what features and heads take at their peak, beside some 300 MB of the program\n` +
+    `time       of features: measured on one batch; of heads: operations over ${plan.gflops.toFixed(0)} GFLOP/s measured, within a factor of about 3\n`
+  );
+}

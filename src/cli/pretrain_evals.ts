@@ -1,0 +1,100 @@
+// The `evals` of a config inside a run: each checked before training, done on the checkpoints of its steps, kept in the run's folder.
+import { appendFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Config, EvaluationEntry } from '../config/index.js';
+import type { Engine } from '../engine/program.js';
+import { defaultStoreFolder } from '../features/store.js';
+import { openSource } from '../images/index.js';
+import { evaluate, SECTION } from '../probes/evaluation/evaluate.js';
+import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { writeFailure } from '../results/files.js';
+
+export interface RunEvaluations {
+  due(step: number, last: boolean): boolean;
+  run(checkpoint: string, step: number): Promise<void>;
+}
+
+/** File of the run's folder with one line an evaluation. */
+const LIST = 'evals.jsonl';
+
+/**
+ * The evaluations of a run. Opens their sources and protocols now, so that a mistake ends the run before it begins.
+ * @throws UsageError, DataError
+ */
+export async function runEvaluations(
+  config: Config,
+  folder: string,
+  engine: Engine,
+  hear: {
+    onMessage(text: string): void;
+    onStage(stage: string, done: number, total: number): void;
+    signal: AbortSignal;
+  },
+): Promise<RunEvaluations | undefined> {
+  if (config.evals.length === 0) return undefined;
+  for (const entry of config.evals) {
+    loadProtocol(entry.protocol, SECTION[entry.task]);
+    await openSource(entry.train, { split: 'train', whole: true });
+    for (const test of testsOf(entry)) await openSource(test, { split: 'test', whole: true });
+  }
+  const dueAt = (entry: EvaluationEntry, step: number, last: boolean): boolean =>
+    last || step % entry.every === 0;
+  return {
+    due: (step, last) => step > 0 && config.evals.some((entry) => dueAt(entry, step, last)),
+    async run(checkpoint, step) {
+      for (const entry of config.evals) {
+        if (!dueAt(entry, step, step >= config.train.steps)) continue;
+        const [done] = await evaluate({
+          task: entry.task,
+          engine,
+          encoders: [checkpoint],
+          train: entry.train,
+          tests: testsOf(entry),
+          protocol: entry.protocol,
+          weights: entry.weights,
+          floors: false,
+          memory: totalmem() / 4,
+          limit: entry.limit,
+          seed: entry.seed,
+          out: join(folder, 'evals'),
+          store: defaultStoreFolder(),
+          force: false,
+          watch: {
+            signal: hear.signal,
+            onStage: (_, stage, done, total) =>
+              hear.onStage(`${entry.task} at step ${step}: ${stage}`, done, total),
+          },
+        });
+        const { record, file, fresh } = done!;
+        if (!fresh) continue;
+        const results = record.results.map(({ source, head, metric, convention, value, interval }) => ({
+          source,
+          head,
+          metric,
+          convention,
+          value,
+          interval,
+        }));
+        const list = join(folder, LIST);
+        await appendFile(
+          list,
+          `${JSON.stringify({ step, task: entry.task, record: file, results })}\n`,
+        ).catch((error) => {
+          throw writeFailure(list, error);
+        });
+        const shown = results.filter(
+          (r) => r.convention !== 'nanskip' && r.convention !== 'absent0' && r.convention !== 'perimage',
+        );
+        const scores = shown
+          .filter((r) => !/shot$/.test(r.head) && r.head !== 'oracle')
+          .map(
+            (r) => `${r.head} ${r.source} ${r.metric} ${r.value === null ? '-' : (100 * r.value).toFixed(1)}`,
+          );
+        hear.onMessage(`step ${step}: ${entry.task} ${scores.join(', ')}`);
+      }
+    },
+  };
+}
+
+const testsOf = ({ test }: EvaluationEntry): string[] => (typeof test === 'string' ? [test] : test);

@@ -1,0 +1,112 @@
+// Whether two results differ: paired differences of the heads that two records share, over the same test images.
+import { DataError } from '../../errors.js';
+import type { EvaluationRecord, Result } from '../../results/record.js';
+import type { Interval } from '../../scores/intervals.js';
+import { pairedMeans } from '../../scores/paired_accuracy.js';
+import type { StoredTensor } from '../../tensor/safetensors.js';
+import { BOOTSTRAP_SEED } from './entries.js';
+import { predictionKey, readPredictions } from './predictions.js';
+import { metricOf, pairedSegmentation } from './segmentation_entries.js';
+
+/** One score of two encoders on the same images. */
+export interface Comparison {
+  readonly test: string;
+  readonly source: string;
+  readonly head: string;
+  readonly metric: string;
+  readonly convention: string;
+  /** a - b, and its 95 % interval. */
+  readonly a: number;
+  readonly b: number;
+  readonly difference: Interval;
+  /** Images. */
+  readonly n: number;
+  /** False where the interval holds 0. */
+  readonly differ: boolean;
+}
+
+/** A record with the path that it was read from. */
+export interface RecordFile {
+  readonly file: string;
+  readonly record: EvaluationRecord;
+}
+
+const sameScore = (a: Result, b: Result): boolean =>
+  a.source === b.source && a.head === b.head && a.metric === b.metric && a.convention === b.convention;
+
+/**
+ * Compares what both records have: every head, feature source and metric, on test sets of the same contents.
+ * @throws DataError when they have nothing in common, or saw different images of a set
+ */
+export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comparison[]> {
+  if (a.record.task !== b.record.task) {
+    throw new DataError(
+      `${a.file} is of ${a.record.task} and ${b.file} of ${b.record.task}: nothing to compare`,
+    );
+  }
+  const predictions = [
+    await readPredictions(a.file, a.record),
+    await readPredictions(b.file, b.record),
+  ] as const;
+  const compared: Comparison[] = [];
+  for (const [i, test] of a.record.tests.entries()) {
+    const j = b.record.tests.findIndex((t) => t.identity === test.identity && t.images === test.images);
+    if (j < 0) continue;
+    const paired = pairer(predictions, [a, b], i, j);
+    for (const result of a.record.results.filter((r) => r.test === test.source)) {
+      const other = b.record.results.find(
+        (r) => r.test === b.record.tests[j]!.source && sameScore(r, result),
+      );
+      if (!other || result.value === null || other.value === null) continue;
+      const difference = paired(result);
+      compared.push({
+        test: test.source,
+        source: result.source,
+        head: result.head,
+        metric: result.metric,
+        convention: result.convention,
+        a: result.value,
+        b: other.value,
+        difference,
+        n: result.n,
+        differ: !(difference.low <= 0 && difference.high >= 0),
+      });
+    }
+  }
+  if (compared.length === 0) {
+    throw new DataError(
+      `${a.file} and ${b.file} have nothing in common: a comparison needs the same test images, head and feature source`,
+    );
+  }
+  return compared;
+}
+
+type Predictions = ReadonlyMap<string, StoredTensor>;
+
+/** The paired difference of one score after another, on one test set; all scores of a segmentation head come from one bootstrap. */
+function pairer(
+  [ofA, ofB]: readonly [Predictions, Predictions],
+  [a, b]: readonly [RecordFile, RecordFile],
+  i: number,
+  j: number,
+): (result: Result) => Interval {
+  const heads = new Map<string, ReturnType<typeof pairedSegmentation>>();
+  return (result) => {
+    const { source, head } = result;
+    if (result.task === 'seg') {
+      const known = heads.get(head);
+      const scores =
+        known ?? pairedSegmentation(ofA, ofB, { source, head, i, j, classes: a.record.classes.length });
+      heads.set(head, scores);
+      return scores[metricOf(result)].difference;
+    }
+    const numbers = (of: Predictions, test: number, what: string) =>
+      of.get(predictionKey(test, source, head, what))!.data as Float32Array | Int32Array;
+    const [first, second] = [numbers(ofA, i, 'samples'), numbers(ofB, j, 'samples')];
+    if (first.length !== second.length || first.some((sample, n) => sample !== second[n])) {
+      throw new DataError(`${a.file} and ${b.file} did not score the same images`);
+    }
+    const options = { seed: BOOTSTRAP_SEED };
+    return pairedMeans(numbers(ofA, i, 'hits'), numbers(ofB, j, 'hits'), options).difference;
+  };
+}

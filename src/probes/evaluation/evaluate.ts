@@ -1,0 +1,324 @@
+// One command's evaluations: every encoder under one protocol on the same images, each with a record that nothing replaces.
+import { join } from 'node:path';
+import type { FrozenEncoder } from '../../encoder/frozen.js';
+import { openFrozen } from '../../encoder/open_frozen.js';
+import type { Engine } from '../../engine/program.js';
+import { UsageError } from '../../errors.js';
+import { type ImageSource, openSource } from '../../images/index.js';
+import { environment } from '../../results/environment.js';
+import {
+  countTestRead,
+  type EvaluationRecord,
+  findRecord,
+  type Result,
+  recordFolder,
+  recordId,
+  splitHash,
+  writeRecord,
+} from '../../results/record.js';
+import { hashOf } from '../../tensor/hash.js';
+import { splitImages } from '../classification/batches.js';
+import { featureSources } from '../classification/sources.js';
+import { classify, classNames, type TestData, trainLabels } from './classify.js';
+import { chooseData, type EvaluationData } from './dataset.js';
+import { classificationEntries, type Entries } from './entries.js';
+import { floorSpecs } from './floors.js';
+import { overlapNotes } from './overlap_notes.js';
+import { writePredictions } from './predictions.js';
+import { loadProtocol, type Protocol, type ProtocolSection } from './protocol.js';
+import { segmentEncoder } from './segment.js';
+import { segmentationEntries } from './segmentation_entries.js';
+import { folderState } from './state.js';
+
+export type Task = 'cls' | 'seg';
+export const SECTION = { cls: 'classification', seg: 'segmentation' } as const;
+
+/** Images of one call of an encoder. */
+const BATCH = 32;
+
+export interface EvaluateOptions {
+  readonly task: Task;
+  readonly engine: Engine;
+  /** Encoders as openFrozen takes them. */
+  readonly encoders: readonly string[];
+  readonly train: string;
+  readonly tests: readonly string[];
+  /** Name or file. */
+  readonly protocol: string;
+  readonly weights: 'ema' | 'student';
+  /** Add encoders that learned nothing, of the first encoder's form. */
+  readonly floors: boolean;
+  /** Bytes that features may take at once. */
+  readonly memory: number;
+  /** Images of each set at most, spread evenly. */
+  readonly limit: number | null;
+  readonly seed: number;
+  /** Folder of the records. */
+  readonly out: string;
+  /** Folder of the feature store. */
+  readonly store: string;
+  /** Evaluate again where a record exists. */
+  readonly force: boolean;
+  readonly watch?: EvaluationWatch;
+}
+
+/** What callers hear of and can stop. */
+export interface EvaluationWatch {
+  readonly onStage?: (encoder: string, stage: string, done: number, total: number) => void;
+  readonly onMessage?: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** One encoder's evaluation, new or found. */
+export interface Evaluation {
+  /** As the user named it, or the floor's spec. */
+  readonly label: string;
+  readonly floor: boolean;
+  readonly record: EvaluationRecord;
+  readonly file: string;
+  /** False where a finished record was there. */
+  readonly fresh: boolean;
+}
+
+/** Evaluates every encoder. @throws what its parts throw; a killed evaluation goes on with the same options */
+export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
+  if (new Set(o.tests).size < o.tests.length) throw new UsageError('a test set is named twice');
+  const protocol = loadProtocol(o.protocol, SECTION[o.task]);
+  const done: Evaluation[] = [];
+  let specs = o.encoders.map((text) => ({ text, floor: false }));
+  let sets: Sets | undefined;
+  for (let i = 0; i < specs.length; i++) {
+    const { text, floor } = specs[i]!;
+    const encoder = await openEncoder(o, text, protocol);
+    try {
+      if (i === 0 && o.floors) {
+        specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
+      }
+      sets ??= await openSets(o, encoder);
+      done.push({ label: text, floor, ...(await evaluateOne(o, protocol, encoder, text, sets)) });
+    } finally {
+      await encoder.close();
+    }
+  }
+  return done;
+}
+
+/** Opens an encoder at the size of the protocol. */
+export function openEncoder(
+  o: Pick<EvaluateOptions, 'engine' | 'weights'>,
+  text: string,
+  protocol: Protocol<ProtocolSection>,
+): Promise<FrozenEncoder> {
+  const side = protocol.settings.transform.image_size;
+  return openFrozen(text, {
+    engine: o.engine,
+    batch: BATCH,
+    weights: o.weights,
+    ...(side === null ? {} : { size: { height: side, width: side } }),
+  });
+}
+
+/** The images of a command: the same for all encoders, generated ones at the first one's size. */
+export interface Sets {
+  readonly train: EvaluationData;
+  readonly tests: readonly { name: string; data: EvaluationData }[];
+}
+
+export async function openSets(
+  o: Pick<EvaluateOptions, 'train' | 'tests' | 'limit'>,
+  encoder: Pick<FrozenEncoder, 'size'>,
+): Promise<Sets> {
+  const open = async (uri: string, split: 'train' | 'test'): Promise<EvaluationData> => {
+    const source = await openSource(uri, { split, whole: true, size: encoder.size.height });
+    return chooseData(source, o.limit);
+  };
+  const tests = [];
+  for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
+  return { train: await open(o.train, 'train'), tests };
+}
+
+/** Places of the training images: those with a label are split. */
+export function splitOf(
+  task: Task,
+  { train }: Pick<Sets, 'train'>,
+  settings: { validation_share: number; split_seed: number },
+): { train: Int32Array; validation: Int32Array } {
+  const places = Int32Array.from(train.indices.keys());
+  const labels = task === 'cls' ? trainLabels(train) : [];
+  const usable = task === 'cls' ? places.filter((i) => (labels[i] as number[]).length > 0) : places;
+  const split = splitImages(usable.length, settings.validation_share, settings.split_seed);
+  const at = (chosen: Int32Array): Int32Array => chosen.map((i) => usable[i]!);
+  return { train: at(split.train), validation: at(split.validation) };
+}
+
+async function evaluateOne(
+  o: EvaluateOptions,
+  protocol: Protocol<ProtocolSection>,
+  encoder: FrozenEncoder,
+  label: string,
+  sets: Sets,
+): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
+  const { task, engine, seed } = o;
+  const { settings } = protocol;
+  const split = splitOf(task, sets, settings);
+  const card = cardOf(o, protocol, encoder, sets, split);
+  const size: [number, number] = [encoder.size.height, encoder.size.width];
+  const id = recordId({
+    task,
+    protocol: hashOf(card),
+    weights: encoder.weightsHash,
+    train: sets.train.identity,
+    tests: sets.tests.map(({ data }) => data.identity),
+    seed,
+    limit: o.limit,
+    size,
+  });
+  const folder = recordFolder(o.out, id);
+  const found = await findRecord(folder);
+  if (found && !o.force) return { ...found, fresh: false };
+
+  const begin = performance.now();
+  const notes = await overlapNotes(sets);
+  for (const note of notes) o.watch?.onMessage?.(`warning: ${note}`);
+  const reads = sets.tests.map(() => 0);
+  const tests = sets.tests.map(
+    ({ name, data }, i): TestData => ({
+      name,
+      data,
+      async reading() {
+        reads[i] = await countTestRead(o.out, { identity: data.identity, record: id, encoder: label });
+        o.watch?.onMessage?.(
+          `${label}: test set ${name} is read now, for the ${ordinal(reads[i]!)} time in ${o.out}`,
+        );
+      },
+    }),
+  );
+  const state = folderState(join(folder, 'state'));
+  const watch = {
+    ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
+    onStage: (stage: string, done: number, total: number) => o.watch?.onStage?.(label, stage, done, total),
+  };
+  const shared = {
+    engine,
+    encoder,
+    train: sets.train,
+    tests,
+    split,
+    seed,
+    store: o.store,
+    memory: o.memory,
+    state,
+    watch,
+  };
+  let entries: Entries;
+  if ('sources' in settings) {
+    const outcomes = await classify({ ...shared, protocol: settings });
+    entries = classificationEntries(outcomes, tests, classNames(sets.train.source));
+  } else {
+    const outcomes = await segmentEncoder({ ...shared, protocol: settings });
+    entries = segmentationEntries(outcomes, tests, sets.train.source);
+  }
+
+  const predictions = await writePredictions(folder, entries.predictions);
+  const record: EvaluationRecord = {
+    schema: 1,
+    id,
+    task,
+    created: new Date().toISOString(),
+    seconds: (performance.now() - begin) / 1000,
+    encoder: {
+      name: encoder.name,
+      kind: encoder.kind,
+      weights_hash: encoder.weightsHash,
+      size,
+      patch: encoder.patch,
+      widths: widthsOf(encoder),
+    },
+    protocol: { name: protocol.name, hash: hashOf(card), card },
+    train: described(sets.train),
+    tests: sets.tests.map(({ data }, i) => ({ ...described(data), reads: reads[i]! })),
+    split: {
+      hash: splitHash(split.train),
+      train: split.train.length,
+      validation: split.validation.length,
+      seed: settings.split_seed,
+    },
+    seed,
+    results: entries.results.map((r): Result => ({ ...r, task })),
+    grid: entries.grid,
+    classes: entries.classes,
+    per_class: entries.perClass,
+    predictions,
+    notes: [...notes, ...entries.notes],
+    environment: environment(engine),
+  };
+  const file = await writeRecord(folder, record);
+  await state.remove();
+  return { record, file, fresh: true };
+}
+
+/** Everything about the protocol that decides numbers: its hash stands in the record. */
+export function cardOf(
+  o: Pick<EvaluateOptions, 'task' | 'engine' | 'limit'>,
+  { settings }: Protocol<ProtocolSection>,
+  encoder: FrozenEncoder,
+  sets: Sets,
+  split: { train: Int32Array; validation: Int32Array },
+): Record<string, unknown> {
+  const cls = 'sources' in settings;
+  return {
+    task: o.task,
+    settings,
+    input: {
+      size: [encoder.size.height, encoder.size.width],
+      transform: cls
+        ? `shorter side to ${settings.transform.shorter_side} times the input, centre`
+        : 'squash',
+      mean: [...encoder.mean],
+      std: [...encoder.std],
+    },
+    features: cls ? featureSources(encoder, settings.sources).map(({ name }) => name) : ['patches'],
+    split: {
+      train: splitHash(split.train),
+      validation: splitHash(split.validation),
+      images: sets.train.indices.length,
+    },
+    selection: cls
+      ? 'best top-1 on the validation images after the last step; of equal ones the first in the grid'
+      : `best mIoU (${settings.metric}) on the validation images; of equal ones the first in the grid`,
+    metrics: cls
+      ? ['top1 (any label counts)']
+      : ['mIoU (official, nanskip, absent0, perimage)', 'pixel accuracy'],
+    interval: '95 %, percentile bootstrap over test images, 2000 resamples, seed 0',
+    limit: o.limit,
+    engine: { name: o.engine.name, device: o.engine.device },
+  };
+}
+
+function widthsOf(encoder: FrozenEncoder): Record<string, number> {
+  const { patchWidth, globalWidth, registers } = encoder;
+  return {
+    patches: patchWidth,
+    ...(globalWidth === null ? {} : { global: globalWidth }),
+    ...(registers ? { registers: registers.width } : {}),
+  };
+}
+
+const described = ({
+  source,
+  identity,
+  indices,
+}: {
+  source: ImageSource;
+  identity: string;
+  indices: Int32Array;
+}) => ({
+  source: source.uri,
+  identity,
+  images: indices.length,
+});
+
+function ordinal(n: number): string {
+  const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
+  return `${n}${ends}`;
+}
