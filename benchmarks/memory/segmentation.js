@@ -36,7 +36,7 @@ const parts = {
 const protocol = (heads) => {
   const all = {
     knn: { k: [1, 10], metrics: ['cosine', 'l2'] },
-    logreg: { C: [1e-3, 1], max_iterations: 10, tolerance: 1e-6 },
+    logreg: { C: [1], max_iterations: 8, tolerance: 1e-6 },
     linear: {
       learning_rates: [1e-3, 1e-2],
       weight_decays: [1e-3],
@@ -97,7 +97,7 @@ const status = (name) => {
 const gib = (bytes) => `${(bytes / GIB).toFixed(2)} GiB`;
 
 /** What runs inside the limit. */
-async function child(folder, images, heads) {
+async function child(folder, images, heads, memory) {
   let start = performance.now();
   await openSet(folder, 'train', images);
   await openSet(folder, 'test', HELD);
@@ -122,6 +122,7 @@ async function child(folder, images, heads) {
         classes: CLASSES,
         ignore: [IGNORED],
         seed: 0,
+        memory,
         tests: [{ name: 'test', open: () => openSet(folder, 'test', HELD) }],
       },
       protocol([head]),
@@ -182,8 +183,8 @@ function runChild(group, args) {
 }
 
 if (process.argv[2] === '--child') {
-  const [folder, images, heads] = process.argv.slice(3);
-  await child(folder, Number(images), heads.split(','));
+  const [folder, images, heads, memory] = process.argv.slice(3);
+  await child(folder, Number(images), heads.split(','), Number(memory));
 } else {
   const [size = '6', most = '1.5', heads = 'knn,logreg,linear', given] = process.argv.slice(2);
   const limit = Math.round(Number(most) * GIB);
@@ -197,7 +198,7 @@ if (process.argv[2] === '--child') {
     console.log(
       `limit ${gib(limit)}, ${group ? `imposed by ${group.folder}` : 'not imposed: no cgroup can be made here'}`,
     );
-    const code = await runChild(group, [folder, String(images), heads]);
+    const code = await runChild(group, [folder, String(images), heads, String(limit / 8)]);
     if (group) console.log(`peak with the pages of files: ${gib(Number(readFileSync(group.peak, 'utf8')))}`);
     console.log(code === 0 ? 'done' : `failed: ${code}`);
     process.exitCode = code === 0 ? 0 : 1;
