@@ -1,10 +1,10 @@
 // The linear segmentation head: trains every grid point on the same batches, selects on the validation images, predicts pixels.
 import type { Engine, Executable } from '../../engine/program.js';
-import { DataError, DivergedError, InterruptedError } from '../../errors.js';
+import { DivergedError, InterruptedError } from '../../errors.js';
 import type { RowSource } from '../../features/rows.js';
 import { adamwCorrections } from '../../optim/adamw.js';
 import { scheduleShape } from '../../optim/schedule.js';
-import { type ImageCounts, imageCounts, meanIou, pixelAccuracy, sumImages } from '../../scores/confusion.js';
+import { ImageCounter, type ImageCounts, meanIou, pixelAccuracy, sumImages } from '../../scores/confusion.js';
 import { hashOf } from '../../tensor/hash.js';
 import { sampler } from '../classification/batches.js';
 import {
@@ -20,6 +20,7 @@ import { type LinearPoint, type LinearProtocol, linearGrid } from './linear_prot
 import { packTraining, type TrainingState, unpackTraining } from './linear_state.js';
 import { labelMass, patchOrder } from './linear_upsample.js';
 import type { PatchRows, SegmentationRequest, SelectedHead } from './patch_set.js';
+import { bestOf, stopIfAsked } from './samples.js';
 
 /** Images of one call of a prediction program at most. */
 const PREDICTION_IMAGES = 16;
@@ -27,22 +28,21 @@ const PREDICTION_IMAGES = 16;
 const SAVE_EVERY_MS = 60_000;
 const STATE = 'linear/training';
 
-/** One head at the end of the training; a type, so that it is also a record of numbers. */
+/** One head at the end of the training; a type, so that it is a GridScore too. Scores are NaN when its loss is not finite. */
 export type TrainedLinear = LinearPoint & {
   /** Cross-entropy on the last batch, before the last step. */
   readonly lastLoss: number;
-  /** On the validation images; NaN for a head whose loss is not finite, which is never selected. */
   readonly miou: number;
   readonly accuracy: number;
 };
 
-/** What selection reads: those of `train`, with the settings that decide the training. */
+/** What selection reads: all but the tests. */
 export type LinearRequest = Omit<SegmentationRequest, 'tests'>;
 
 export interface SelectedLinear extends SelectedHead {
   readonly head: 'linear';
-  /** The best on the validation images; of equal ones the first in the grid. */
-  readonly selected: TrainedLinear;
+  /** The best on the validation images; of equal ones the first in the grid. A head that diverged is never it. */
+  readonly selected: LinearPoint;
   readonly grid: readonly TrainedLinear[];
   /** Never: the head is kept as it was trained, as the field does with heads trained by gradient descent. */
   readonly refit: false;
@@ -56,7 +56,7 @@ export interface SelectedLinear extends SelectedHead {
  * best on the validation images after the last step is kept without a refit. Batches are read image by image, and depend on seed
  * and step alone; the state is saved once a minute, so that a killed training goes on and ends in the same bytes. `miou` is the
  * convention that selects, in [0, 1]; default: the official one.
- * @throws DataError for a label that is no class, DivergedError when every head diverged, InterruptedError when `signal` stops it (after
+ * @throws DataError for a label that is no class or no pixel to choose on, DivergedError when every head diverged, InterruptedError when `signal` stops it (after
  *   saving), UsageError for a saved state of another training
  */
 export async function selectLinear(
@@ -85,22 +85,16 @@ export async function selectLinear(
       accuracy: finite ? pixelAccuracy(sumImages(counts[g]!)) : Number.NaN,
     };
   });
-  let best = -1;
-  for (const [g, { miou }] of scored.entries()) {
-    if (miou > (scored[best]?.miou ?? -1)) best = g;
+  if (losses.every((loss) => !Number.isFinite(loss))) {
+    throw new DivergedError('every linear segmentation head diverged: lower the learning rates');
   }
-  if (best < 0) {
-    if (losses.every((loss) => !Number.isFinite(loss))) {
-      throw new DivergedError('every linear segmentation head diverged: lower the learning rates');
-    }
-    throw new DataError('no pixel of the validation images has a label');
-  }
+  const best = scored.indexOf(bestOf(scored));
   const model = pointOf(pick(tensors, predictionState), best, sizes);
   const one = { ...sizes, points: 1 };
   return {
     head: 'linear',
     grid: scored,
-    selected: scored[best]!,
+    selected: points[best]!,
     refit: false,
     notes: ['linear: kept as it was trained, without a refit on the validation images'],
     model,
@@ -204,29 +198,20 @@ async function validate(
 ): Promise<ImageCounts[]> {
   const { train, split, engine, classes, ignore } = request;
   const { validation } = split;
-  const counts = Array.from({ length: sizes.points }, (): ImageCounts => {
-    const make = () => new Uint32Array(validation.length * classes);
-    return { images: validation.length, classes, hits: make(), truth: make(), predicted: make() };
-  });
+  const counters = Array.from(
+    { length: sizes.points },
+    () => new ImageCounter(validation.length, { classes, ignore }),
+  );
   let at = 0;
   const heads = pick(tensors, predictionState);
   for await (const labels of predictions(engine, train, validation, sizes, heads)) {
-    stopIfAsked(request.signal);
+    stopIfAsked(request);
     const truth = await gather(train.labels, validation.subarray(at, at + 1), sizes);
-    for (const [g, predicted] of labels.entries()) {
-      const own = imageCounts(truth, predicted, 1, { classes, ignore });
-      counts[g]!.hits.set(own.hits, at * classes);
-      counts[g]!.truth.set(own.truth, at * classes);
-      counts[g]!.predicted.set(own.predicted, at * classes);
-    }
+    for (const [g, counter] of counters.entries()) counter.add(truth, labels[g]!);
     at++;
     request.onProgress?.('linear: selection', at / validation.length);
   }
-  return counts;
-}
-
-function stopIfAsked(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new InterruptedError('the selection of linear segmentation heads stopped');
+  return counters.map(({ counts }) => counts);
 }
 
 /** What every head says of some images of a set, image by image: [points] of labels in patch order. */
