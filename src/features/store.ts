@@ -1,12 +1,13 @@
 // The feature store: what an encoder makes of a data set, kept by content, so that a second evaluation computes nothing again.
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from '../errors.js';
 import { writeJson } from '../results/files.js';
 import { hashOf } from '../tensor/hash.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
+import { type Holder, lockHolder, takeLock, tryLock } from './lock.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
 export interface StoreKey {
@@ -34,6 +35,7 @@ export type PartFile<D extends StorePart['dtype']> = MatrixFile<
 >;
 
 const META = 'entry.json';
+const LOCK = 'entry.lock';
 
 /** `CAPI_CACHE`, else `capi` in the user's cache folder. */
 export function defaultStoreFolder(): string {
@@ -43,13 +45,16 @@ export function defaultStoreFolder(): string {
 
 const entryName = ({ title: _, ...key }: StoreKey): string => hashOf(key).slice(0, 24);
 
+/** The folder of an entry, which need not be there. */
+export const entryFolder = (folder: string, key: StoreKey): string => join(folder, entryName(key));
+
 /** Rows of some images, by part; each [images * perImage, width]. */
 export type PartRows = Record<string, Float32Array | Uint8Array>;
 
 /**
  * The parts of an entry, from the store or computed now. `compute(first)` gives the rows of images from `first` on, in order,
- * in pieces of whole images; what an interrupted call had written is kept.
- * @throws DataError when the disk is full or an entry is damaged
+ * in pieces of whole images; what an interrupted call had written is kept. One process computes an entry, others wait for it.
+ * @throws DataError when the disk is full or an entry is damaged, InterruptedError when `signal` stops the waiting
  */
 export async function storedParts<P extends Record<string, StorePart>>(
   folder: string,
@@ -57,32 +62,47 @@ export async function storedParts<P extends Record<string, StorePart>>(
   parts: P,
   images: number,
   compute: (first: number) => AsyncIterable<PartRows>,
+  signal?: AbortSignal,
 ): Promise<{ parts: { [K in keyof P]: PartFile<P[K]['dtype']> }; computed: number }> {
-  const home = join(folder, entryName(key));
+  const home = entryFolder(folder, key);
   const names = Object.keys(parts);
   const path = (name: string): string => join(home, `${name}.mat`);
+  const complete = (): boolean => names.every((name) => existsSync(path(name)));
   let computed = 0;
-  if (!names.every((name) => existsSync(path(name)))) {
-    await mkdir(home, { recursive: true }).catch((error) => {
-      throw new DataError(
-        `cannot write ${home}: ${(error as Error).message}; name another folder with CAPI_CACHE`,
-      );
+  if (!complete()) {
+    const release = await takeLock(join(home, LOCK), signal).catch((error) => {
+      throw error instanceof DataError
+        ? new DataError(`${error.message}; name another folder with CAPI_CACHE`)
+        : error;
     });
-    await writeJson(join(home, META), { ...key, images, parts });
-    await touch(home);
-    computed = await fill(path, parts, images, compute);
+    try {
+      if (!complete()) {
+        await writeJson(join(home, META), { ...key, images, parts });
+        await touch(home);
+        computed = await fill(path, parts, images, compute);
+      }
+    } finally {
+      await release();
+    }
   }
   await touch(home);
-  const opened: Record<string, unknown> = {};
-  for (const name of names) {
-    const file = await MatrixFile.open(path(name), parts[name]!.dtype);
-    const { perImage, width } = parts[name]!;
-    if (file.count !== images * perImage || file.width !== width) {
-      throw new DataError(
-        `${path(name)} holds ${file.count} x ${file.width} values, expected ${images * perImage} x ${width}: remove ${home}`,
-      );
+  const opened: Record<string, MatrixFile<Float32Array | Uint8Array>> = {};
+  const damaged = (what: string): DataError =>
+    new DataError(`${what}; remove the entry: capi data cache --prune ${entryName(key)}`, { entry: home });
+  try {
+    for (const name of names) {
+      const file = await MatrixFile.open(path(name), parts[name]!.dtype);
+      opened[name] = file;
+      const { perImage, width } = parts[name]!;
+      if (file.count !== images * perImage || file.width !== width) {
+        throw new DataError(
+          `${path(name)} holds ${file.count} x ${file.width} values, expected ${images * perImage} x ${width}`,
+        );
+      }
     }
-    opened[name] = file;
+  } catch (error) {
+    for (const file of Object.values(opened)) await file.close();
+    throw error instanceof DataError ? damaged(error.message) : error;
   }
   return { parts: opened as never, computed };
 }
@@ -145,44 +165,103 @@ export interface StoreEntry {
   title: string;
   images: number;
   bytes: number;
-  /** False for one that an interrupted evaluation left. */
+  /** False for one that an interrupted evaluation left, and while it is computed. */
   complete: boolean;
+  /** The process that computes it now. */
+  writer?: Holder;
   used: Date;
 }
 
-/** Entries of a store, least recently used first. */
+/** Entries of a store, least recently used first. Those that vanish meanwhile are left out. */
 export async function listStore(folder: string): Promise<StoreEntry[]> {
   const entries: StoreEntry[] = [];
   for (const name of existsSync(folder) ? await readdir(folder) : []) {
-    const home = join(folder, name);
-    const meta = join(home, META);
-    if (!existsSync(meta)) continue;
-    const about = JSON.parse(await readFile(meta, 'utf8')) as StoreKey & { images: number; parts: object };
-    const files = await readdir(home);
-    const sizes = await Promise.all(files.map(async (file) => (await stat(join(home, file))).size));
-    entries.push({
-      name,
-      kind: about.kind,
-      title: about.title,
-      images: about.images,
-      bytes: sizes.reduce((a, b) => a + b, 0),
-      complete: Object.keys(about.parts).every((part) => files.includes(`${part}.mat`)),
-      used: (await stat(meta)).mtime,
+    const entry = await readEntry(folder, name).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+      throw error;
     });
+    if (entry) entries.push(entry);
   }
   return entries.sort((a, b) => a.used.getTime() - b.used.getTime());
 }
 
-/** Removes entries, least recently used first, until at most `keepBytes` are left. Returns what was removed. */
-export async function pruneStore(folder: string, keepBytes: number): Promise<StoreEntry[]> {
+async function readEntry(folder: string, name: string): Promise<StoreEntry | undefined> {
+  const home = join(folder, name);
+  const meta = join(home, META);
+  const used = (await stat(meta)).mtime;
+  const about = entryText(await readFile(meta, 'utf8'));
+  if (!about) return undefined; // no entry of ours
+  const files = await readdir(home);
+  const sizes = await Promise.all(
+    files.map((file) =>
+      stat(join(home, file)).then(
+        (found) => found.size,
+        () => 0,
+      ),
+    ),
+  );
+  const writer = await lockHolder(join(home, LOCK));
+  return {
+    name,
+    kind: about.kind,
+    title: about.title,
+    images: about.images,
+    bytes: sizes.reduce((a, b) => a + b, 0),
+    complete: Object.keys(about.parts).every((part) => files.includes(`${part}.mat`)),
+    ...(writer ? { writer } : {}),
+    used,
+  };
+}
+
+function entryText(text: string): (StoreKey & { images: number; parts: object }) | undefined {
+  try {
+    const about = JSON.parse(text);
+    return typeof about?.parts === 'object' && typeof about.title === 'string' ? about : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Which entries to remove; a condition that is absent restricts nothing, and without any nothing is removed. */
+export interface PruneSelection {
+  /** These, by name. */
+  names?: readonly string[];
+  /** Those last used before this. */
+  usedBefore?: Date;
+  /** Of those, only the least recently used ones, until the whole store has at most so many bytes. */
+  keepBytes?: number;
+}
+
+/** Removes the entries of a selection but those that a process computes now. Returns both; `dryRun` removes nothing. */
+export async function pruneStore(
+  folder: string,
+  { names, usedBefore, keepBytes }: PruneSelection,
+  dryRun = false,
+): Promise<{ removed: StoreEntry[]; busy: StoreEntry[] }> {
   const entries = await listStore(folder);
-  let total = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  const chosen = entries.filter(
+    ({ name, used }) =>
+      (names === undefined || names.includes(name)) && (usedBefore === undefined || used < usedBefore),
+  );
   const removed: StoreEntry[] = [];
-  for (const entry of entries) {
-    if (total <= keepBytes) break;
-    await rm(join(folder, entry.name), { recursive: true });
+  const busy: StoreEntry[] = [];
+  if (names === undefined && usedBefore === undefined && keepBytes === undefined) return { removed, busy };
+  let total = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  for (const entry of chosen) {
+    if (keepBytes !== undefined && total <= keepBytes) break;
+    const home = join(folder, entry.name);
+    const lock = dryRun ? undefined : await tryLock(join(home, LOCK));
+    const holder = lock && 'holder' in lock ? lock.holder : entry.writer;
+    if (holder) {
+      busy.push({ ...entry, writer: holder });
+      continue;
+    }
+    if (lock && 'release' in lock) {
+      await rm(home, { recursive: true, force: true });
+      await lock.release();
+    }
     total -= entry.bytes;
     removed.push(entry);
   }
-  return removed;
+  return { removed, busy };
 }

@@ -2,21 +2,32 @@
 import type { FrozenEncoder, FrozenFeatures } from '../../encoder/frozen.js';
 import { DataError, InterruptedError } from '../../errors.js';
 import type { MatrixFile } from '../../features/chunks.js';
-import { type PartRows, type StorePart, storedParts } from '../../features/store.js';
 import {
-  type ImageSource,
-  type RawImage,
-  resizeAndCenterCrop,
-  resizeBicubic,
-  resizeNearest,
-} from '../../images/index.js';
+  entryFolder,
+  type PartRows,
+  type StoreKey,
+  type StorePart,
+  storedParts,
+} from '../../features/store.js';
+import { type EvaluationTransform, type ImageSource, readAll } from '../../images/index.js';
+import { sha256 } from '../../tensor/hash.js';
 
-/** How an image becomes the encoder's input; label maps go the same way with nearest neighbours. */
-export type EvaluationTransform =
+/** How an image becomes the input of an encoder of any size; label maps go the same way with nearest neighbours. */
+export type InputTransform =
   /** Aspect ratio not kept: the official segmentation protocol. */
   | { readonly kind: 'squash' }
-  /** Shorter side to `shorter` times the input's side, then the centre: the official classification protocol. */
+  /** Shorter side to `shorter` times the input's (longer) side, then the centre: the official classification protocol. */
   | { readonly kind: 'resize-crop'; readonly shorter: number };
+
+/** The same in pixels, for an input of `size`; the resized side is rounded to a whole pixel. */
+export function transformFor(
+  transform: InputTransform,
+  { height, width }: { height: number; width: number },
+): EvaluationTransform {
+  if (transform.kind === 'squash') return { transform: 'squash', height, width };
+  const resize = Math.round(transform.shorter * Math.max(height, width));
+  return { transform: 'resize-crop', resize, height, width };
+}
 
 /** Chosen images of a source. */
 export interface EvaluationData {
@@ -39,6 +50,8 @@ export async function chooseData(source: ImageSource, limit: number | null): Pro
 export interface Watch {
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
+  /** Reading threads; the default is that of readAll. Changes no result. */
+  readonly workers?: number;
 }
 
 /** Features of the chosen images, in the store. */
@@ -57,78 +70,82 @@ export interface SetFeatures {
   close(): Promise<void>;
 }
 
-/** Image `i` as the encoder takes it: bytes [height, width, 3]. */
-export async function inputImage(
-  source: ImageSource,
-  i: number,
-  size: { height: number; width: number },
-  transform: EvaluationTransform,
-): Promise<RawImage> {
-  const image = await source.read(i);
-  if (transform.kind === 'squash') {
-    return image.height === size.height && image.width === size.width
-      ? image
-      : resizeBicubic(image, size.height, size.width);
-  }
-  return resizeAndCenterCrop(
-    image,
-    Math.round(transform.shorter * Math.min(size.height, size.width)),
-    size.height,
-    size.width,
-  );
-}
-
-/** Features of `data`, read from the store or computed now; an interrupted computation goes on where it was. */
-export async function featuresOf(
+/** What decides the features of `data`, and the folder of the store that they lie in, or will. */
+export function featuresKey(
   encoder: FrozenEncoder,
   data: EvaluationData,
-  transform: EvaluationTransform,
+  transform: InputTransform,
   store: string,
-  watch: Watch = {},
-): Promise<SetFeatures> {
-  const { source, indices } = data;
-  const { grid, patchWidth, globalWidth, registers, size, batch } = encoder;
+): { key: StoreKey; parts: Record<string, StorePart>; folder: string } {
+  const { grid, patchWidth, globalWidth, registers, size } = encoder;
   const float = (perImage: number, width: number): StorePart => ({ dtype: 'float32', perImage, width });
   const parts: Record<string, StorePart> = {
     patches: float(grid.rows * grid.columns, patchWidth),
     ...(globalWidth === null ? {} : { global: float(1, globalWidth) }),
     ...(registers ? { registers: float(registers.count, registers.width) } : {}),
   };
+  const key: StoreKey = {
+    kind: 'features',
+    title: `${encoder.name} on ${data.source.uri}`,
+    made_by: encoder.weightsHash,
+    data: data.identity,
+    how: { ...transformFor(transform, size), parts, images: chosen(data) },
+  };
+  return { key, parts, folder: entryFolder(store, key) };
+}
+
+/** Which images of a source, as part of a key. */
+function chosen({ indices }: EvaluationData): string {
+  return `${indices.length} ${sha256(new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength))}`;
+}
+
+/**
+ * Features of `data`, read from the store or computed now; an interrupted computation goes on where it was.
+ * @throws DataError for an image that cannot be read or a damaged store, InterruptedError when the signal stops it
+ */
+export async function featuresOf(
+  encoder: FrozenEncoder,
+  data: EvaluationData,
+  transform: InputTransform,
+  store: string,
+  watch: Watch = {},
+): Promise<SetFeatures> {
+  const { source, indices } = data;
+  const { size, batch } = encoder;
+  const { key, parts } = featuresKey(encoder, data, transform, store);
   async function* compute(first: number): AsyncIterable<PartRows> {
     const input = new Uint8Array(batch * size.height * size.width * 3);
     const bytes = input.length / batch;
-    for (let at = first; at < indices.length; at += batch) {
-      if (watch.signal?.aborted)
-        throw new InterruptedError(
-          `interrupted after the features of ${at} of ${indices.length} images; the same command goes on`,
-        );
-      const n = Math.min(batch, indices.length - at);
-      const images = await Promise.all(
-        Array.from({ length: n }, (_, i) => inputImage(source, indices[at + i]!, size, transform)),
-      );
-      for (let i = 0; i < batch; i++) input.set(images[Math.min(i, n - 1)]!.data, i * bytes);
+    const views = readAll(source, indices.subarray(first), transformFor(transform, size), {
+      ...reading(watch),
+      ahead: 2 * batch, // the next batch is read while the encoder works on this one
+    });
+    let done = first;
+    let filled = 0;
+    for await (const { pixels } of views) {
+      input.set(pixels, filled++ * bytes);
+      if (filled < batch && done + filled < indices.length) continue;
+      stopIfAsked(watch, `interrupted after the features of ${done} of ${indices.length} images`);
+      for (let i = filled; i < batch; i++) input.set(pixels, i * bytes); // nobody looks at these
       const found = await encoder.run(input);
       const piece: PartRows = {};
       for (const [name, { perImage, width }] of Object.entries(parts)) {
-        piece[name] = found[name as keyof FrozenFeatures]!.slice(0, n * perImage * width);
+        piece[name] = found[name as keyof FrozenFeatures]!.slice(0, filled * perImage * width);
       }
-      watch.onProgress?.(at + n, indices.length);
+      done += filled;
+      filled = 0;
+      watch.onProgress?.(done, indices.length);
       yield piece;
     }
   }
-  const key = {
-    kind: 'features' as const,
-    title: `${encoder.name} on ${source.uri}`,
-    made_by: encoder.weightsHash,
-    data: data.identity,
-    how: {
-      transform: { ...transform },
-      size: [size.height, size.width],
-      images: indices.length,
-      of: source.length,
-    },
-  };
-  const { parts: files, computed } = await storedParts(store, key, parts, indices.length, compute);
+  const { parts: files, computed } = await storedParts(
+    store,
+    key,
+    parts,
+    indices.length,
+    compute,
+    watch.signal,
+  );
   const copy = async (name: string, first: number, count: number): Promise<Float32Array> => {
     const { perImage } = parts[name]!;
     return ((await files[name]!.read(first * perImage, count * perImage)) as Float32Array).slice();
@@ -152,9 +169,15 @@ export async function featuresOf(
   };
 }
 
+const reading = ({ workers }: Watch) => (workers === undefined ? {} : { workers });
+
+function stopIfAsked({ signal }: Watch, what: string): void {
+  if (signal?.aborted) throw new InterruptedError(`${what}; the same command goes on`);
+}
+
 /**
  * Label maps of the chosen images at the encoder's size, one row [patch * patch] a patch in the patches' order, in the store.
- * @throws DataError when the source has no label maps
+ * @throws DataError when the source has no label maps, or for one that cannot be read or does not fit its image
  */
 export async function patchLabelsOf(
   encoder: Pick<FrozenEncoder, 'size' | 'patch' | 'grid'>,
@@ -166,32 +189,42 @@ export async function patchLabelsOf(
   const { size, patch, grid } = encoder;
   if (!source.labelMap)
     throw new DataError(`${source.uri} has no label maps: segmentation needs a source that has`);
-  const rows = grid.rows * grid.columns;
-  const area = patch * patch;
+  const squash = transformFor({ kind: 'squash' }, size);
   async function* compute(first: number): AsyncIterable<PartRows> {
-    for (let at = first; at < indices.length; at++) {
-      if (watch.signal?.aborted)
-        throw new InterruptedError('interrupted while reading label maps; the same command goes on');
-      const map = await source.labelMap!(indices[at]!);
-      const fitted = resizeNearest(map, size.height, size.width);
-      const out = new Uint8Array(rows * area);
-      for (let y = 0; y < grid.rows * patch; y++) {
-        for (let x = 0; x < grid.columns * patch; x++) {
-          const cell = Math.floor(y / patch) * grid.columns + Math.floor(x / patch);
-          out[cell * area + (y % patch) * patch + (x % patch)] = fitted.data[y * size.width + x]!;
-        }
-      }
-      watch.onProgress?.(at + 1, indices.length);
-      yield { labels: out };
+    const options = { ...squash, labelMaps: true };
+    let done = first;
+    for await (const { labelMap } of readAll(source, indices.subarray(first), options, reading(watch))) {
+      stopIfAsked(watch, `interrupted after ${done} of ${indices.length} label maps`);
+      watch.onProgress?.(++done, indices.length);
+      yield { labels: byPatch(labelMap!, size.width, patch, grid) };
     }
   }
-  const key = {
-    kind: 'labels' as const,
+  const part = { dtype: 'uint8', perImage: grid.rows * grid.columns, width: patch * patch } as const;
+  const key: StoreKey = {
+    kind: 'labels',
     title: `label maps of ${source.uri}`,
     made_by: `patch ${patch}`,
     data: data.identity,
-    how: { transform: 'squash', size: [size.height, size.width], images: indices.length, of: source.length },
+    how: { ...squash, images: chosen(data) },
   };
-  const part = { dtype: 'uint8', perImage: rows, width: area } as const;
-  return (await storedParts(store, key, { labels: part }, indices.length, compute)).parts.labels;
+  const labels = { labels: part };
+  return (await storedParts(store, key, labels, indices.length, compute, watch.signal)).parts.labels;
+}
+
+/** A map of `width` columns, patch by patch: [rows * columns, patch * patch]. */
+function byPatch(
+  map: Uint8Array,
+  width: number,
+  patch: number,
+  { rows, columns }: { rows: number; columns: number },
+): Uint8Array {
+  const out = new Uint8Array(rows * columns * patch * patch);
+  for (let cell = 0, at = 0; cell < rows * columns; cell++) {
+    const corner = Math.floor(cell / columns) * patch * width + (cell % columns) * patch;
+    for (let y = 0; y < patch; y++, at += patch) {
+      const from = corner + y * width;
+      out.set(map.subarray(from, from + patch), at);
+    }
+  }
+  return out;
 }
