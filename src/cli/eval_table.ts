@@ -21,7 +21,30 @@ const rowOf = ({
   JSON.stringify([test, source, head, metric, convention]);
 
 const metricName = ({ metric, convention }: Pick<Result, 'metric' | 'convention'>): string =>
-  convention === '-' || convention === 'any label' ? metric : `${metric} (${convention})`;
+  convention === '-' || convention === 'any label' ? metric : `${metric}\n(${convention})`;
+
+/** Rows of a table: conventions that count the same for every encoder share one. */
+function rowsOf(evaluations: readonly Evaluation[], test: string): { row: string; metric: string }[] {
+  const seen = new Map<string, { row: string; metric: string }>();
+  const done = new Set<string>();
+  for (const { record } of evaluations) {
+    for (const result of record.results) {
+      if (result.test !== test || done.has(rowOf(result))) continue;
+      done.add(rowOf(result));
+      const values = evaluations.map((e) => {
+        const own = e.record.results.find((r) => rowOf(r) === rowOf(result));
+        return [own?.value, own?.interval];
+      });
+      const { source, head, metric } = result;
+      const same = `${JSON.stringify([source, head, metric, values])}`;
+      const first = [...seen.values()].find((known) => known.row.startsWith(same));
+      if (first && result.convention !== '-')
+        first.metric = `${first.metric.slice(0, -1)}, ${result.convention})`;
+      else seen.set(rowOf(result), { row: same + rowOf(result), metric: metricName(result) });
+    }
+  }
+  return [...seen].map(([row, { metric }]) => ({ row, metric }));
+}
 
 /**
  * One row a test set, feature source, head and metric; one column an encoder: per cent with its 95 % interval, and below it how far the
@@ -31,23 +54,15 @@ export function evaluationTable(
   evaluations: readonly Evaluation[],
   comparisons: readonly (readonly Comparison[])[],
 ): string {
-  const rows = [...new Set(evaluations.flatMap(({ record }) => record.results.map(rowOf)))];
-  const tests = [...new Set(rows.map((row) => (JSON.parse(row) as string[])[0]!))];
+  const tests = [...new Set(evaluations.flatMap(({ record }) => record.results.map(({ test }) => test)))];
   let text = '';
   for (const test of tests) {
     const table = new Table({
       head: ['head', 'source', 'metric', ...evaluations.map(({ label }) => label)],
       style: { head: [], border: [], compact: true },
     });
-    for (const row of rows) {
-      const [of, source, head, metric, convention] = JSON.parse(row) as [
-        string,
-        string,
-        string,
-        string,
-        string,
-      ];
-      if (of !== test) continue;
+    for (const { row, metric } of rowsOf(evaluations, test)) {
+      const [, source, head] = JSON.parse(row) as [string, string, string];
       const cells = evaluations.map(({ record }, i) => {
         const result = record.results.find((r) => rowOf(r) === row);
         if (!result) return 'n/a';
@@ -58,21 +73,23 @@ export function evaluationTable(
         const { value: by, low, high } = paired.difference;
         return `${cell}\nfirst ${signed(by)} [${signed(low)}, ${signed(high)}]`;
       });
-      table.push([head, source, metricName({ metric, convention }), ...cells]);
+      table.push([head, source, metric, ...cells]);
     }
     const n = evaluations[0]!.record.results.find((r) => r.test === test)?.n;
     text += `${test}: ${n} test images, %\n${table.toString()}\n`;
   }
-  const [first] = evaluations;
-  const { protocol } = first!.record;
+  const { protocol } = evaluations[0]!.record;
   text += `protocol   ${protocol.name} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;
   text += evaluations.length > 1 ? '; "first": the first encoder minus this one, paired\n' : '\n';
   for (const { label, file, fresh, record } of evaluations) {
     text += `record     ${file} (${label}${fresh ? '' : ', was there; --force evaluates again'})\n`;
     for (const note of record.notes) text += `note       ${label}: ${note}\n`;
   }
-  const reads = first!.record.tests.map(({ source, reads }) => `${source} ${reads}`).join(', ');
-  return `${text}test reads ${reads} (so far, all encoders in this folder)\n`;
+  for (const [i, { source }] of evaluations[0]!.record.tests.entries()) {
+    const reads = Math.max(...evaluations.map(({ record }) => record.tests[i]!.reads));
+    text += `test reads ${reads} of ${source} so far, by all encoders of this folder\n`;
+  }
+  return text;
 }
 
 /** Two records side by side, with the paired difference and what it says. */
@@ -85,7 +102,16 @@ export function comparisonTable(a: RecordFile, b: RecordFile, comparisons: reado
     const { value, low, high } = c.difference;
     const paired = `${signed(value)} [${signed(low)}, ${signed(high)}]`;
     const says = c.differ ? (value > 0 ? 'a is better' : 'b is better') : 'not shown';
-    table.push([c.test, c.head, c.source, metricName(c), percent(c.a), percent(c.b), paired, says]);
+    table.push([
+      c.test,
+      c.head,
+      c.source,
+      metricName(c).replace('\n', ' '),
+      percent(c.a),
+      percent(c.b),
+      paired,
+      says,
+    ]);
   }
   return `a          ${a.record.encoder.name} (${a.file})\nb          ${b.record.encoder.name} (${b.file})\n${table.toString()}`;
 }

@@ -6,7 +6,7 @@ import { pairedMeans } from '../../scores/paired_accuracy.js';
 import type { StoredTensor } from '../../tensor/safetensors.js';
 import { BOOTSTRAP_SEED } from './entries.js';
 import { predictionKey, readPredictions } from './predictions.js';
-import { metricOf, pairedSegmentation } from './segmentation_entries.js';
+import { metricOf, ORACLE, pairedSegmentation } from './segmentation_entries.js';
 
 /** One score of two encoders on the same images. */
 export interface Comparison {
@@ -53,7 +53,7 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
     const j = b.record.tests.findIndex((t) => t.identity === test.identity && t.images === test.images);
     if (j < 0) continue;
     const paired = pairer(predictions, [a, b], i, j);
-    for (const result of a.record.results.filter((r) => r.test === test.source)) {
+    for (const result of a.record.results.filter((r) => r.test === test.source && r.head !== ORACLE)) {
       const other = b.record.results.find(
         (r) => r.test === b.record.tests[j]!.source && sameScore(r, result),
       );
