@@ -2,6 +2,7 @@
 import { ImageCounter, type ImageCounts } from '../../scores/confusion.js';
 import { meanIouIn } from '../../scores/conventions.js';
 import { selectKnn } from './knn.js';
+import { selectLinear } from './linear.js';
 import { selectLogistic } from './logistic.js';
 import type { SegmentationRequest, SegmentationResult, SelectedHead, TestCounts } from './patch_set.js';
 import type { SegmentationProtocol } from './protocol.js';
@@ -29,6 +30,7 @@ export async function segment(
   const training = await prepareTraining(request, protocol.standardise);
   if (protocol.knn) heads.push(await selectKnn(request, protocol.knn, training, miou));
   if (protocol.logreg) heads.push(await selectLogistic(request, protocol.logreg, training, miou));
+  if (protocol.linear) heads.push(await selectLinear(request, protocol.linear, miou));
 
   const tests: Record<string, TestCounts>[] = heads.map(() => ({}));
   for (const { name, open } of request.tests) {
