@@ -99,7 +99,7 @@ describe('layers', () => {
     expect(config.model.registers).toBe(12);
     expect(config.data.crop_scale).toEqual([0.3, 0.9]);
     expect(config.seed).toBe(4);
-    expect(config.train.steps).toBe(2300);
+    expect(config.train.steps).toBe(6862);
   });
 
   it('the resolved YAML reads back to the same configuration', () => {
