@@ -13,6 +13,8 @@ export interface MinimiseOptions {
   readonly maxIterations: number;
   /** Stops when the expected further decrease is below this share of the value, twice in a row. */
   readonly tolerance: number;
+  /** Absolute error of the values, below which no decrease can be seen; default 0. Objectives in float32 have one. */
+  readonly noise?: number;
   /**
    * Makes a preconditioner for the neighbourhood of x: it replaces v by H₀ v, for a symmetric positive definite estimate H₀ of the inverse
    * Hessian up to scale. Identity by default.
@@ -47,6 +49,7 @@ export async function minimise(
   const line = { x: new Float64Array(n), gradient: new Float64Array(n) };
   let value = await objective(x, gradient);
   let evaluations = 1;
+  const noise = options.noise ?? 0;
   let small = 0;
   let precondition: Preconditioner | undefined;
   for (let iteration = 0; iteration < options.maxIterations; iteration++) {
@@ -55,7 +58,7 @@ export async function minimise(
     const direction = await searchDirection(gradient, history, precondition);
     const slope = dot(gradient, direction);
     if (!(slope < 0)) return { value, iterations: iteration, evaluations, converged: true }; // rounding is all that is left
-    small = -slope / 2 <= options.tolerance * Math.abs(value) ? small + 1 : 0; // half the slope: the decrease of the quadratic model
+    small = -slope / 2 <= Math.max(noise, options.tolerance * Math.abs(value)) ? small + 1 : 0; // half the slope: the decrease of the quadratic model
     if (small === 2) return { value, iterations: iteration, evaluations, converged: true };
     const along = async (step: number) => {
       for (let i = 0; i < n; i++) line.x[i] = x[i]! + step * direction[i]!;
@@ -64,7 +67,7 @@ export async function minimise(
       return { step, value, slope: dot(line.gradient, direction) };
     };
     const first = history.length > 0 || precondition ? 1 : 1 / (1 + Math.sqrt(-slope));
-    const found = await lineSearch(along, { step: 0, value, slope }, first);
+    const found = await lineSearch(along, { step: 0, value, slope }, first, noise);
     if (found === undefined) return { value, iterations: iteration, evaluations, converged: true };
     const s = new Float64Array(n);
     const y = new Float64Array(n);
@@ -126,6 +129,7 @@ async function lineSearch(
   along: (step: number) => Promise<LinePoint>,
   start: LinePoint,
   first: number,
+  noise: number,
 ): Promise<LinePoint | undefined> {
   const enough = (point: LinePoint) => point.value <= start.value + DECREASE * point.step * start.slope;
   const flat = (point: LinePoint) => Math.abs(point.slope) <= -CURVATURE * start.slope;
@@ -143,6 +147,7 @@ async function lineSearch(
     }
     step = high ? interpolate(low, high) : 2 * step;
     if (high && Math.abs(high.step - low.step) <= 1e-12 * Math.max(low.step, high.step)) break;
+    if (high && Math.abs(high.value - low.value) <= noise) break;
   }
   return low === start ? undefined : along(low.step);
 }

@@ -14,6 +14,8 @@ export interface SoftmaxObjective {
   readonly width: number;
   /** Sum of the sample weights. */
   readonly totalWeight: number;
+  /** Absolute error of the mean loss, where it is not that of float64. */
+  readonly noise?: number;
   /** The mean negative log likelihood at `theta`; writes its gradient. */
   evaluate(theta: Float64Array, gradient: Float64Array): number | Promise<number>;
   /** An estimate of the inverse Hessian near `theta` of the mean loss plus penalty / 2 times the squared coefficients. */
@@ -78,6 +80,7 @@ export async function fitLogistic(
     tolerance: options.tolerance ?? 1e-8,
     precondition: (theta) => loss.preconditioner(theta, penalty),
     refresh: REFRESH,
+    ...(loss.noise === undefined ? {} : { noise: loss.noise }),
   });
   const { iterations, evaluations, converged } = found;
   const scaled = found.value * C * loss.totalWeight;

@@ -30,6 +30,8 @@ export interface StreamedSamples {
 export class StreamedSoftmax implements SoftmaxObjective {
   readonly totalWeight: number;
   readonly width: number;
+  /** Of float32 logits and their softmax. */
+  readonly noise = 2e-7;
   private readonly targets: Int32Array;
   private readonly moments: { mean: Float32Array; rate: Float32Array } | undefined;
   private readonly loaded = new Map<string, Executable>();

@@ -1,16 +1,15 @@
 // The segmentation heads against the reference predictions, fits and scores, in memory and streamed in blocks that do not fit.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Engine } from '../../../src/engine/program.js';
-import { rowsInMemory } from '../../../src/features/rows.js';
+import { chooseRows, rowsInMemory } from '../../../src/features/rows.js';
+import { fitLogistic, type LogisticModel, softmaxInMemory } from '../../../src/probes/logistic.js';
 import { segment } from '../../../src/probes/segmentation/index.js';
 import { keysOf, neighbourLabels } from '../../../src/probes/segmentation/knn.js';
 import type { PatchRows, SegmentationRequest } from '../../../src/probes/segmentation/patch_set.js';
-import { prepareTraining } from '../../../src/probes/segmentation/samples.js';
+import { holdRows, prepareTraining } from '../../../src/probes/segmentation/samples.js';
 import { StreamedSoftmax } from '../../../src/probes/softmax_stream.js';
-import { ImageCounter, pixelAccuracy, sumImages } from '../../../src/scores/confusion.js';
-import { meanIouIn } from '../../../src/scores/conventions.js';
 import type { StoredTensor } from '../../../src/tensor/safetensors.js';
-import { onEveryEngine } from '../../support/engines.js';
+import { engines, onEveryEngine } from '../../support/engines.js';
 import { segmentation as reference, segmentationTensors } from '../../support/segmentation.js';
 
 let tensors: Map<string, StoredTensor>;
@@ -58,6 +57,8 @@ function request(engine: Engine): { given: SegmentationRequest; test: PatchRows 
   };
 }
 
+const openOnnx = (): Promise<Engine> => engines[0]!.open();
+
 /** The distinct values of a list, as it has them. */
 const distinct = <T>(values: readonly T[]): T[] => [...new Set(values)];
 
@@ -78,6 +79,60 @@ onEveryEngine('the reference k-NN', (opened) => {
       for (const [i, k] of ks.entries()) {
         expect(found[i], `${distance} ${k}`).toEqual([...bytes(`knn.${distance}.${k}.prediction`)]);
       }
+    }
+  });
+});
+
+describe('the reference scores of k-NN', () => {
+  it('are the scores of the grid', async () => {
+    const { given } = request(await openOnnx());
+    const protocol = {
+      standardise: true,
+      metric: 'official',
+      knn: {
+        k: distinct(reference.knn.map(({ k }) => k)),
+        metrics: ['cosine', 'l2'],
+      },
+      logreg: null,
+      linear: null,
+    } as const;
+    const [found] = await segment(given, protocol as never);
+    const expected = ['cosine', 'L2'].flatMap((d) => reference.knn.filter(({ distance }) => distance === d));
+    for (const [i, { k, distance, mIoU, acc }] of expected.entries()) {
+      const point = found!.grid[i]!;
+      expect([point.k, point.metric]).toEqual([k, distance.toLowerCase()]);
+      expect(point.miou).toBeCloseTo(mIoU, 9);
+      expect(point.accuracy).toBeCloseTo(acc, 9);
+    }
+  });
+});
+
+onEveryEngine('the reference logistic regression', (opened) => {
+  it.each(['held', 'streamed'])('has the objective of every C (%s)', async (how) => {
+    const { given } = request(await opened.open());
+    const training = await prepareTraining(given, true);
+    const rows = training.learnable(given.split.train);
+    const features = chooseRows(given.train.features, rows);
+    const labels = Uint8Array.from(rows, (row) => training.modal[row]!);
+    const { standardiser } = training;
+    const samples =
+      how === 'held'
+        ? softmaxInMemory({
+            features: (await holdRows(training.scaled(features), 2 ** 30)).read(
+              0,
+              rows.length,
+            ) as Float32Array,
+            width: features.width,
+            labels,
+          })
+        : StreamedSoftmax.open(given.engine, { features, labels, standardiser });
+    let start: LogisticModel | undefined;
+    for (const { C, classes, objective_C_times_nll_plus_half_l2: objective } of reference.logreg) {
+      start = await fitLogistic(samples, C, { start });
+      expect([...start.classes]).toEqual(classes);
+      // In float64 the bound of the issue. Streamed losses are float32, whose error is a share of an ever smaller loss as C grows.
+      const bound = how === 'held' ? 1e-6 : C < 0.1 ? 1e-6 : C < 100 ? 1e-4 : C < 1e4 ? 2e-2 : 0.15;
+      expect(Math.abs(start.objective / objective - 1), `C = ${C}`).toBeLessThan(bound);
     }
   });
 });
