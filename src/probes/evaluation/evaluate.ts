@@ -35,6 +35,8 @@ export const SECTION = { cls: 'classification', seg: 'segmentation' } as const;
 
 /** Images of one call of an encoder. */
 const BATCH = 32;
+/** Generated pictures come in these sizes. */
+const DRAWN = { least: 32, most: 512 };
 
 export interface EvaluateOptions {
   readonly task: Task;
@@ -129,7 +131,8 @@ export async function openSets(
   encoder: Pick<FrozenEncoder, 'size'>,
 ): Promise<Sets> {
   const open = async (uri: string, split: 'train' | 'test'): Promise<EvaluationData> => {
-    const source = await openSource(uri, { split, whole: true, size: encoder.size.height });
+    const size = Math.min(DRAWN.most, Math.max(DRAWN.least, encoder.size.height));
+    const source = await openSource(uri, { split, whole: true, size });
     return chooseData(source, o.limit);
   };
   const tests = [];
