@@ -89,6 +89,11 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   const done: Evaluation[] = [];
   let specs = o.encoders.map((text) => ({ text, floor: false }));
   let sets: Sets | undefined;
+  let overlap: Promise<string[]> | undefined; // looked for once, and only where something is evaluated
+  const notesOf = (of: Sets): Promise<string[]> => {
+    overlap ??= overlapNotes(of);
+    return overlap;
+  };
   for (let i = 0; i < specs.length; i++) {
     const { text, floor } = specs[i]!;
     const encoder = await openEncoder(o, text, protocol);
@@ -97,7 +102,7 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
       sets ??= await openSets(o, encoder);
-      done.push({ label: text, floor, ...(await evaluateOne(o, protocol, encoder, text, sets)) });
+      done.push({ label: text, floor, ...(await evaluateOne(o, protocol, encoder, text, sets, notesOf)) });
     } finally {
       await encoder.close();
     }
@@ -160,6 +165,7 @@ async function evaluateOne(
   encoder: FrozenEncoder,
   label: string,
   sets: Sets,
+  overlapOf: (sets: Sets) => Promise<string[]>,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, engine, seed } = o;
   const { settings } = protocol;
@@ -181,7 +187,7 @@ async function evaluateOne(
   if (found && !o.force) return { ...found, fresh: false };
 
   const begin = performance.now();
-  const notes = await overlapNotes(sets);
+  const notes = await overlapOf(sets);
   for (const note of notes) o.watch?.onMessage?.(`warning: ${note}`);
   const reads = sets.tests.map(() => 0);
   const tests = sets.tests.map(
