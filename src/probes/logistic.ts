@@ -6,6 +6,8 @@ import { type LabelledFeatures, SoftmaxLoss } from './softmax_loss.js';
 /** Samples from which the curvature is estimated, and iterations after which it is estimated again: a few evaluations' worth of work. */
 const CURVATURE_SAMPLES = 16_384;
 const REFRESH = 40;
+/** Share of the objective that rounding may blur. */
+const ACCURACY = 1e-7;
 
 /** What a fit asks of its samples, wherever they lie. Parameters are [classes, width + 1], the intercept last. */
 export interface SoftmaxObjective {
@@ -18,6 +20,8 @@ export interface SoftmaxObjective {
   readonly noise?: number;
   /** The mean negative log likelihood at `theta`; writes its gradient. */
   evaluate(theta: Float64Array, gradient: Float64Array): number | Promise<number>;
+  /** The same in float64, slower: ends a fit whose objective `noise` would blur. Absent where it would take too long. */
+  precise?(theta: Float64Array, gradient: Float64Array): number | Promise<number>;
   /** An estimate of the inverse Hessian near `theta` of the mean loss plus penalty / 2 times the squared coefficients. */
   preconditioner(theta: Float64Array, penalty: number): Preconditioner | Promise<Preconditioner>;
 }
@@ -34,6 +38,8 @@ export interface LogisticModel {
   readonly iterations: number;
   readonly evaluations: number;
   readonly converged: boolean;
+  /** Error of the objective by rounding, as a share of it, where it may be above 1e-6; 0 otherwise. */
+  readonly blur: number;
 }
 
 /** Settings of the fit; the defaults bring the objective within 1e-6 of its minimum, relatively. */
@@ -64,27 +70,43 @@ export async function fitLogistic(
   const columns = width + 1;
   const penalty = 1 / (C * loss.totalWeight); // the objective is divided by C and the total weight: a mean loss
   const parameters = startFrom(options.start, classes, width);
-  const objective = async (theta: Float64Array, gradient: Float64Array) => {
-    let squares = 0;
-    const value = await loss.evaluate(theta, gradient);
-    for (let i = 0; i < theta.length; i++) {
-      if (i % columns === width) continue;
-      squares += theta[i]! ** 2;
-      gradient[i]! += penalty * theta[i]!;
-    }
-    return value + (penalty * squares) / 2;
-  };
-  const found = await minimise(objective, parameters, {
+  const objective =
+    (evaluate: SoftmaxObjective['evaluate']) => async (theta: Float64Array, gradient: Float64Array) => {
+      let squares = 0;
+      const value = await evaluate(theta, gradient);
+      for (let i = 0; i < theta.length; i++) {
+        if (i % columns === width) continue;
+        squares += theta[i]! ** 2;
+        gradient[i]! += penalty * theta[i]!;
+      }
+      return value + (penalty * squares) / 2;
+    };
+  const maxIterations = options.maxIterations ?? 1000;
+  const settings = {
     memory: options.memory ?? 10,
-    maxIterations: options.maxIterations ?? 1000,
     tolerance: options.tolerance ?? 1e-8,
-    precondition: (theta) => loss.preconditioner(theta, penalty),
+    precondition: (theta: Float64Array) => loss.preconditioner(theta, penalty),
     refresh: REFRESH,
-    ...(loss.noise === undefined ? {} : { noise: loss.noise }),
-  });
+  };
+  const noise = loss.noise ?? 0;
+  const evaluate = objective((theta, gradient) => loss.evaluate(theta, gradient));
+  let found = await minimise(evaluate, parameters, { ...settings, maxIterations, noise });
+  let blur = noise / Math.abs(found.value);
+  if (blur > ACCURACY && loss.precise) {
+    const { iterations: before, evaluations } = found;
+    const precise = objective((theta, gradient) => loss.precise!(theta, gradient));
+    const rest = await minimise(precise, parameters, { ...settings, maxIterations: maxIterations - before });
+    found = {
+      ...rest,
+      iterations: before + rest.iterations,
+      evaluations: evaluations + rest.evaluations,
+    };
+    blur = 0;
+  }
   const { iterations, evaluations, converged } = found;
   const scaled = found.value * C * loss.totalWeight;
-  return { classes, width, parameters, objective: scaled, iterations, evaluations, converged };
+  blur = blur > 1e-6 ? blur : 0;
+  return { classes, width, parameters, objective: scaled, iterations, evaluations, converged, blur };
 }
 
 /** The samples as an objective in plain arrays of float64. */

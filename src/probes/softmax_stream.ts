@@ -6,8 +6,11 @@ import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
 import { cholesky, invertLower } from './cholesky.js';
 import type { Preconditioner } from './lbfgs.js';
 import type { LogisticModel, SoftmaxObjective } from './logistic.js';
-import type { Standardiser } from './standardise.js';
+import { SoftmaxLoss } from './softmax_loss.js';
+import { type Standardiser, standardisedRows } from './standardise.js';
 
+/** Multiplications of a pass up to which float64 loops are offered: some seconds. */
+const PRECISE_WORK = 2 ** 32;
 /** Samples of a block, and blocks from which the curvature is estimated. */
 const BLOCK_ROWS = 2048;
 const CURVATURE_BLOCKS = 8;
@@ -32,6 +35,7 @@ export class StreamedSoftmax implements SoftmaxObjective {
   readonly width: number;
   /** Of float32 logits and their softmax. */
   readonly noise = 2e-7;
+  readonly precise?: SoftmaxObjective['evaluate'];
   private readonly targets: Int32Array;
   private readonly moments: { mean: Float32Array; rate: Float32Array } | undefined;
   private readonly loaded = new Map<string, Executable>();
@@ -47,6 +51,9 @@ export class StreamedSoftmax implements SoftmaxObjective {
     const position = new Map(Array.from(classes, (label, k) => [label, k]));
     this.targets = Int32Array.from(labels, (label) => position.get(label)!);
     this.moments = momentsOf(standardiser);
+    if (labels.length * this.width * classes.length <= PRECISE_WORK) {
+      this.precise = (theta, gradient) => this.evaluatePrecisely(theta, gradient);
+    }
   }
 
   /** Throws RangeError when there are no samples or sizes do not fit. `dispose` frees what the engine holds. */
@@ -85,6 +92,27 @@ export class StreamedSoftmax implements SoftmaxObjective {
     }
     for (let i = 0; i < gradient.length; i++) gradient[i]! /= this.totalWeight;
     return loss / this.totalWeight;
+  }
+
+  /** `evaluate` in float64 loops. */
+  private async evaluatePrecisely(theta: Float64Array, gradient: Float64Array): Promise<number> {
+    const { features, labels, standardiser } = this.samples;
+    const rows = standardiser ? standardisedRows(features, standardiser) : features;
+    const part = new Float64Array(gradient.length);
+    let loss = 0;
+    gradient.fill(0);
+    for (let first = 0; first < rows.count; first += BLOCK_ROWS) {
+      const count = Math.min(BLOCK_ROWS, rows.count - first);
+      const block = {
+        features: await rows.read(first, count),
+        width: this.width,
+        labels: Array.from({ length: count }, (_, i) => labels[first + i]!),
+      };
+      const share = count / this.totalWeight;
+      loss += share * new SoftmaxLoss(block, this.classes).evaluate(theta, part);
+      for (let i = 0; i < gradient.length; i++) gradient[i]! += share * part[i]!;
+    }
+    return loss;
   }
 
   async preconditioner(theta: Float64Array, penalty: number): Promise<Preconditioner> {

@@ -19,6 +19,7 @@ interface LogisticScore extends GridScore {
   readonly C: number;
   readonly iterations: number;
   readonly converged: boolean;
+  readonly blur: number;
 }
 
 /**
@@ -45,9 +46,9 @@ export async function selectLogistic(
         samples ??= await openSamples(request, training, split.train);
         const model = await fitFor(request, settings, samples, C, models.at(-1));
         const counts = await validate(request, training, model, C);
-        const { iterations, converged } = model;
+        const { iterations, converged, blur } = model;
         const score = { miou: miou(counts), accuracy: pixelAccuracy(sumImages(counts)) };
-        saved = { model, point: { C, ...score, iterations, converged } };
+        saved = { model, point: { C, ...score, iterations, converged, blur } };
         await state?.save(name, pack(saved));
       }
       grid.push(saved.point);
@@ -58,16 +59,25 @@ export async function selectLogistic(
   }
   const point = bestOf(grid);
   const final = await refit(request, settings, training, point, models[grid.indexOf(point)]!);
-  const stopped = [...grid, final.point].filter(({ converged }) => !converged).map(({ C }) => C);
+  const points = [...grid, final.point];
+  const list = (some: readonly LogisticScore[]) => [...new Set(some.map(({ C }) => C))].join(', ');
+  const stopped = points.filter(({ converged }) => !converged);
+  const blurred = points.filter(({ blur }) => blur > 0);
   return {
     head: 'logreg',
     grid,
     selected: { C: point.C },
     refit: true,
-    notes:
-      stopped.length > 0
-        ? [`logistic regression: ${settings.max_iterations} iterations ran out at C = ${stopped.join(', ')}`]
-        : [],
+    notes: [
+      ...(stopped.length > 0
+        ? [`logistic regression: ${settings.max_iterations} iterations ran out at C = ${list(stopped)}`]
+        : []),
+      ...(blurred.length > 0
+        ? [
+            `logistic regression: float32 leaves up to ${Math.max(...blurred.map(({ blur }) => blur)).toExponential(0)} of the objective open at C = ${list(blurred)}`,
+          ]
+        : []),
+    ],
     predict: (set) => predictions(request, training, final.model, set, 'logistic regression: test'),
   };
 }
@@ -91,8 +101,8 @@ async function refit(
   const samples = await openSamples(request, training, allImages(split));
   try {
     const model = await fitFor(request, settings, samples, point.C, start);
-    const { iterations, converged } = model;
-    const found = { model, point: { ...point, iterations, converged } };
+    const { iterations, converged, blur } = model;
+    const found = { model, point: { ...point, iterations, converged, blur } };
     await state?.save('logreg/refit', pack(found));
     return found;
   } finally {
@@ -132,17 +142,28 @@ async function fitFor(
 ): Promise<LogisticModel> {
   const { classes, width, totalWeight } = samples;
   let passes = 0;
+  const watch = (): void => {
+    stopIfAsked(request);
+    // How many passes it takes is not known; the share approaches 1.
+    request.onProgress?.(`logistic regression: C = ${C}`, passes / (passes + 30));
+    passes++;
+  };
+  const { noise, precise } = samples;
   const watched: SoftmaxObjective = {
     classes,
     width,
     totalWeight,
     evaluate(theta, gradient) {
-      stopIfAsked(request);
-      // How many passes it takes is not known; the share approaches 1.
-      request.onProgress?.(`logistic regression: C = ${C}`, passes / (passes + 30));
-      passes++;
+      watch();
       return samples.evaluate(theta, gradient);
     },
+    ...(noise === undefined ? {} : { noise }),
+    ...(precise && {
+      precise(theta: Float64Array, gradient: Float64Array) {
+        watch();
+        return precise(theta, gradient);
+      },
+    }),
     preconditioner: (theta, penalty) => samples.preconditioner(theta, penalty),
   };
   const { max_iterations: maxIterations, tolerance } = settings;

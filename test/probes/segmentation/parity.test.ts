@@ -130,9 +130,7 @@ onEveryEngine('the reference logistic regression', (opened) => {
     for (const { C, classes, objective_C_times_nll_plus_half_l2: objective } of reference.logreg) {
       start = await fitLogistic(samples, C, { start });
       expect([...start.classes]).toEqual(classes);
-      // In float64 the bound of the issue. Streamed losses are float32, whose error is a share of an ever smaller loss as C grows.
-      const bound = how === 'held' ? 1e-6 : C < 0.1 ? 1e-6 : C < 100 ? 1e-4 : C < 1e4 ? 2e-2 : 0.15;
-      expect(Math.abs(start.objective / objective - 1), `C = ${C}`).toBeLessThan(bound);
+      expect(Math.abs(start.objective / objective - 1), `C = ${C}`).toBeLessThan(1e-6);
     }
   });
 });
