@@ -154,13 +154,14 @@ const size = (bytes: number): string =>
 /** What a dry run prints. */
 export function planText(plan: EvaluationPlan): string {
   const table = new Table({
-    head: ['encoder', 'images', 'vectors', 'width', 'disk', 'memory', 'time, about'],
+    head: ['encoder', 'images', 'stored', 'vectors', 'width', 'disk', 'memory', 'time, about'],
     style: { head: [], border: [], compact: true },
   });
   for (const e of plan.encoders) {
     table.push([
       e.label,
       e.images,
+      e.stored,
       e.vectors,
       e.width,
       size(e.diskBytes),
@@ -169,7 +170,7 @@ export function planText(plan: EvaluationPlan): string {
     ]);
   }
   return (
-    `${table.toString()}\ndisk       features in ${plan.store}; what is there already is not computed again\n` +
+    `${table.toString()}\ndisk       features in ${plan.store}; those of the images counted as stored are there already\n` +
     `memory     what features and heads take at their peak, beside some 300 MB of the program\n` +
     `time       of features: measured on one batch; of heads: operations over ${plan.gflops.toFixed(0)} GFLOP/s measured, within a factor of about 3\n`
   );

@@ -48,6 +48,10 @@ const entryName = ({ title: _, ...key }: StoreKey): string => hashOf(key).slice(
 /** The folder of an entry, which need not be there. */
 export const entryFolder = (folder: string, key: StoreKey): string => join(folder, entryName(key));
 
+/** Whether all parts of an entry are there, so that nothing would be computed. */
+export const isStored = (home: string, parts: readonly string[]): boolean =>
+  parts.every((name) => existsSync(join(home, `${name}.mat`)));
+
 /** Rows of some images, by part; each [images * perImage, width]. */
 export type PartRows = Record<string, Float32Array | Uint8Array>;
 
@@ -67,7 +71,7 @@ export async function storedParts<P extends Record<string, StorePart>>(
   const home = entryFolder(folder, key);
   const names = Object.keys(parts);
   const path = (name: string): string => join(home, `${name}.mat`);
-  const complete = (): boolean => names.every((name) => existsSync(path(name)));
+  const complete = (): boolean => isStored(home, names);
   let computed = 0;
   if (!complete()) {
     const release = await takeLock(join(home, LOCK), signal).catch((error) => {

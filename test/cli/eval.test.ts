@@ -133,9 +133,13 @@ describe('capi eval', () => {
     const plan = evaluate('seg', run, ...both, '--out', out, '--dry-run', '--json');
     expect(JSON.parse(plan.stdout).plan.encoders[0]).toMatchObject({
       images: 120,
+      stored: 120, // evaluated above
+      diskBytes: 0,
       vectors: 120 * 16,
       width: 16,
     });
+    const all = evaluate('seg', run, ...both, '--limit', '20', '--out', out, '--dry-run', '--json');
+    expect(JSON.parse(all.stdout).plan.encoders[0]).toMatchObject({ images: 40, stored: 0 });
     expect(existsSync(out)).toBe(false);
   });
 

@@ -4,6 +4,7 @@ import { DataError, InterruptedError } from '../../errors.js';
 import type { MatrixFile } from '../../features/chunks.js';
 import {
   entryFolder,
+  isStored,
   type PartRows,
   type StoreKey,
   type StorePart,
@@ -175,6 +176,36 @@ function stopIfAsked({ signal }: Watch, what: string): void {
   if (signal?.aborted) throw new InterruptedError(`${what}; the same command goes on`);
 }
 
+/** What decides the label maps of `data`, and their folder in the store. */
+function labelsKey(
+  { size, patch }: Pick<FrozenEncoder, 'size' | 'patch'>,
+  data: EvaluationData,
+  store: string,
+): { key: StoreKey; folder: string } {
+  const key: StoreKey = {
+    kind: 'labels',
+    title: `label maps of ${data.source.uri}`,
+    made_by: `patch ${patch}`,
+    data: data.identity,
+    how: { ...transformFor({ kind: 'squash' }, size), images: chosen(data) },
+  };
+  return { key, folder: entryFolder(store, key) };
+}
+
+/** Whether the store has the features, or the label maps, of `data`. */
+export function inStore(
+  encoder: FrozenEncoder,
+  data: EvaluationData,
+  transform: InputTransform,
+  store: string,
+): { features: boolean; labels: boolean } {
+  const { parts, folder } = featuresKey(encoder, data, transform, store);
+  return {
+    features: isStored(folder, Object.keys(parts)),
+    labels: isStored(labelsKey(encoder, data, store).folder, ['labels']),
+  };
+}
+
 /**
  * Label maps of the chosen images at the encoder's size, one row [patch * patch] a patch in the patches' order, in the store.
  * @throws DataError when the source has no label maps, or for one that cannot be read or does not fit its image
@@ -200,13 +231,7 @@ export async function patchLabelsOf(
     }
   }
   const part = { dtype: 'uint8', perImage: grid.rows * grid.columns, width: patch * patch } as const;
-  const key: StoreKey = {
-    kind: 'labels',
-    title: `label maps of ${source.uri}`,
-    made_by: `patch ${patch}`,
-    data: data.identity,
-    how: { ...squash, images: chosen(data) },
-  };
+  const { key } = labelsKey(encoder, data, store);
   const labels = { labels: part };
   return (await storedParts(store, key, labels, indices.length, compute, watch.signal)).parts.labels;
 }

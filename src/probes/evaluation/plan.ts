@@ -6,6 +6,7 @@ import { samplesBytes } from '../classification/samples.js';
 import { type FeatureSource, featureSources } from '../classification/sources.js';
 import type { SegmentationProtocol } from '../segmentation/protocol.js';
 import { classNames } from './classify.js';
+import { type InputTransform, inStore } from './dataset.js';
 import { type EvaluateOptions, openEncoder, openSets, type Sets } from './evaluate.js';
 import { floorSpecs } from './floors.js';
 import { loadProtocol } from './protocol.js';
@@ -18,7 +19,9 @@ export interface EncoderPlan {
   readonly vectors: number;
   /** Channels of a patch vector. */
   readonly width: number;
-  /** Bytes of features and label maps in the store; what is there already is not written again. */
+  /** Images whose features are in the store already. */
+  readonly stored: number;
+  /** Bytes of features and label maps that will be added to the store. */
   readonly diskBytes: number;
   readonly memoryBytes: number;
   /** Features measured on one batch, heads by their operations. */
@@ -63,7 +66,18 @@ async function planOne(
   settings: ClassificationProtocol | SegmentationProtocol,
   rate: number,
 ): Promise<EncoderPlan> {
-  const images = sets.train.indices.length + sets.tests.reduce((n, { data }) => n + data.indices.length, 0);
+  const transform: InputTransform =
+    'sources' in settings
+      ? { kind: 'resize-crop', shorter: settings.transform.shorter_side }
+      : { kind: 'squash' };
+  let [images, stored, unlabelled] = [0, 0, 0];
+  for (const data of [sets.train, ...sets.tests.map((test) => test.data)]) {
+    const { length } = data.indices;
+    const found = inStore(encoder, data, transform, o.store);
+    images += length;
+    if (found.features) stored += length;
+    if (!found.labels) unlabelled += length;
+  }
   const tokens = encoder.grid.rows * encoder.grid.columns;
   const { patchWidth: width, globalWidth, registers } = encoder;
   const perImage = tokens * width + (globalWidth ?? 0) + (registers ? registers.count * registers.width : 0);
@@ -74,7 +88,7 @@ async function planOne(
   await encoder.run(input);
   const each = (performance.now() - begin) / 1000 / encoder.batch;
   const augmented = 'sources' in settings && settings.features === 'augmented';
-  const seen = images + (augmented ? settings.steps * settings.batch : 0);
+  const seen = images - stored + (augmented ? settings.steps * settings.batch : 0);
   const heads =
     'sources' in settings
       ? classification(settings, encoder, classNames(sets.train.source).length, sets, o.memory)
@@ -82,9 +96,10 @@ async function planOne(
   return {
     label,
     images,
+    stored,
     vectors: images * tokens,
     width,
-    diskBytes: images * (4 * perImage + labels),
+    diskBytes: 4 * (images - stored) * perImage + unlabelled * labels,
     memoryBytes: heads.bytes,
     seconds: seen * each + heads.operations / rate,
   };
