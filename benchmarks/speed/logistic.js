@@ -2,7 +2,7 @@
 // `npm run build && node benchmarks/speed/logistic.js [PYTHON] [ROUNDS] [SAMPLES] [WIDTH] [CLASSES] [C]`.
 //
 // Ours is the fit of the segmentation head (preconditioned L-BFGS, products on the engine). The objective of all is computed by NumPy in
-// float64; a library counts with the loosest tolerance that brings it within 1e-5 of the minimum, PyTorch with the pass that first gets there.
+// float64; a library counts with the loosest tolerance that brings it within 1e-4 of the minimum, PyTorch with the pass that first gets there.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,8 +19,8 @@ const [python = 'python3', ROUNDS = 3, SAMPLES = 100_000, WIDTH = 384, CLASSES =
   .slice(2)
   .map((x, i) => (i === 0 ? x : Number(x)));
 const THREADS = 2;
-const SLACK = 1e-5;
-const TOLERANCES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9];
+const SLACK = 1e-4;
+const TOLERANCES = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9];
 
 /** Correlated features of falling variance, as encoders give them, standardised; labels from a noisy linear rule. */
 function samples() {
