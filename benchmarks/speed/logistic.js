@@ -1,8 +1,8 @@
 // Logistic regression to the same objective beside scikit-learn and PyTorch, in one run:
-// `npm run build && node benchmarks/speed/logistic.js [PYTHON] [ROUNDS] [SAMPLES] [WIDTH] [CLASSES] [C]`.
+// `npm run build && node benchmarks/speed/logistic.js [PYTHON] [ROUNDS] [SAMPLES] [WIDTH] [CLASSES] [C] [SLACK]`.
 //
 // Ours is the fit of the segmentation head (preconditioned L-BFGS, products on the engine). The objective of all is computed by NumPy in
-// float64; a library counts with the loosest tolerance that brings it within 1e-4 of the minimum, PyTorch with the pass that first gets there.
+// float64; a library counts with the loosest tolerance that brings it within SLACK (1e-3) of the minimum, as a share, PyTorch with the pass that first gets there.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,12 +15,10 @@ import { fitLogistic } from '../../dist/src/probes/logistic.js';
 import { StreamedSoftmax } from '../../dist/src/probes/softmax_stream.js';
 import { stream } from '../../dist/src/tensor/random.js';
 
-const [python = 'python3', ROUNDS = 3, SAMPLES = 100_000, WIDTH = 384, CLASSES = 150, C = 0.1] = process.argv
-  .slice(2)
-  .map((x, i) => (i === 0 ? x : Number(x)));
+const [python = 'python3', ROUNDS = 3, SAMPLES = 100_000, WIDTH = 384, CLASSES = 150, C = 0.1, SLACK = 1e-3] =
+  process.argv.slice(2).map((x, i) => (i === 0 ? x : Number(x)));
 const THREADS = 2;
-const SLACK = 1e-4;
-const TOLERANCES = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9];
+const TOLERANCES = [1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9];
 
 /** Correlated features of falling variance, as encoders give them, standardised; labels from a noisy linear rule. */
 function samples() {
