@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import Table from 'cli-table3';
-import { assertImplemented, type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
+import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
 import { encoderProgram } from '../encoder/program.js';
 import { type GraphCost, graphCost } from '../engine/onnx/cost.js';
 import { printGraph } from '../engine/onnx/ir.js';
@@ -71,7 +71,6 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
     overrides: { ...overridesOf(flags), ...(step ? { 'train.batch': flags.batch } : {}) },
   });
   checkSizes(config);
-  assertImplemented(config);
   const batch = step ? config.train.batch : (flags.batch ?? 1);
   const parts = step ? partsOf(config) : undefined;
   const program = step

@@ -105,14 +105,19 @@ async function beforeSignal<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   return Promise.race([work, stopped]);
 }
 
+/** A figure with its name, or nothing where the loss has none. */
+const shown = (name: string, value: number | null, digits: number): string =>
+  value === null ? '' : `${name}${value.toFixed(digits)}`;
+
 function line(r: StepReport): string {
   const width = 20;
   const filled = Math.round((width * r.step) / r.steps);
-  const health = r.health ? ` dead ${(100 * r.health.deadShare).toFixed(0)}%` : '';
+  const dead = r.health?.deadShare;
+  const health = dead === undefined ? '' : ` dead ${(100 * dead).toFixed(0)}%`;
   return (
     `${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${r.step}/${r.steps} ` +
     `${r.imagesPerSecond.toFixed(0)} img/s ETA ${duration(r.secondsLeft)} ` +
-    `loss ${r.capiLoss.toFixed(3)} clustering ${r.clusteringLoss.toFixed(3)} entropy ${r.targetEntropy.toFixed(2)}` +
+    `loss ${r.capiLoss.toFixed(3)}${shown(' clustering ', r.clusteringLoss, 3)}${shown(' entropy ', r.targetEntropy, 2)}` +
     `${r.waitingShare > 0.02 ? ` waiting ${(100 * r.waitingShare).toFixed(0)}%` : ''}${health}`
   );
 }
@@ -125,8 +130,8 @@ function jsonLine(r: StepReport): object {
     images_per_second: round(r.imagesPerSecond),
     eta_seconds: Math.round(r.secondsLeft),
     capi_loss: round(r.capiLoss),
-    clustering_loss: round(r.clusteringLoss),
-    target_entropy: round(r.targetEntropy),
+    ...(r.clusteringLoss === null ? {} : { clustering_loss: round(r.clusteringLoss) }),
+    ...(r.targetEntropy === null ? {} : { target_entropy: round(r.targetEntropy) }),
     waiting_share: round(r.waitingShare),
   };
 }
@@ -135,13 +140,13 @@ function closing(s: {
   run: string;
   steps: number;
   images_per_second: number;
-  loss: { capi: number; clustering: number };
-  target_entropy: number;
+  loss: { capi: number; clustering: number | null };
+  target_entropy: number | null;
   checkpoint: string;
 }): string {
   return (
-    `trained ${s.steps} steps at ${s.images_per_second} img/s: loss ${s.loss.capi.toFixed(4)}, ` +
-    `clustering ${s.loss.clustering.toFixed(4)}, target entropy ${s.target_entropy.toFixed(3)}\n` +
+    `trained ${s.steps} steps at ${s.images_per_second} img/s: loss ${s.loss.capi.toFixed(4)}` +
+    `${shown(', clustering ', s.loss.clustering, 4)}${shown(', target entropy ', s.target_entropy, 3)}\n` +
     `run        ${s.run}\ncheckpoint ${s.checkpoint}\n`
   );
 }

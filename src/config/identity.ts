@@ -3,12 +3,21 @@
 import { createHash } from 'node:crypto';
 import { flatten, type Mapping } from './keys.js';
 import type { Config } from './schema.js';
+import { hasMlpHead } from './sizes.js';
 
 /** Settings by dotted key, sorted; the keys that decide what a run computes. */
 export type CanonicalConfig = Record<string, unknown>;
 
 /** Sections and keys that change no number of the run (paths, logging and the number of decoding threads besides). */
 const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/];
+
+/** Keys that this run does not read, because another setting makes them idle. Only keys younger than the first runs stand here. */
+function idle(config: Config): RegExp[] {
+  return [
+    ...(hasMlpHead(config) ? [] : [/^loss\.mlp_/]),
+    ...(config.loss.type === 'direct' ? [] : [/^loss\.huber_delta$/]),
+  ];
+}
 
 /**
  * The identity of a run: model, masking, clustering, loss, optimiser, data, train, seed and engine.
@@ -21,8 +30,9 @@ export function identity(
   config: Config,
   { dataIdentity }: { dataIdentity: string },
 ): { hash: string; canonical: CanonicalConfig } {
+  const left = [...outside, ...idle(config)];
   const leaves = [...flatten(config as unknown as Mapping)].filter(
-    ([key]) => !outside.some((pattern) => pattern.test(key)),
+    ([key]) => !left.some((pattern) => pattern.test(key)),
   );
   const settings = leaves.map(([key, value]): [string, unknown] => [
     key,

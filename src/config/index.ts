@@ -5,9 +5,10 @@ export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml } from './loa
 export { presetNames, presetsDirectory } from './presets.js';
 export type { Config, EvaluationEntry } from './schema.js';
 export {
-  assertImplemented,
   checkSizes,
+  hasMlpHead,
   imageSize,
+  isClustered,
   type PatchCounts,
   patchCounts,
   predictorSizes,

@@ -87,8 +87,17 @@ const clustering = section({
 });
 
 const loss = section({
+  /** What is predicted and how it is judged (paper, Table 1c; `pixel` beyond it): src/losses.ts and src/model/head.ts. */
   type: choice('capi', 'capi-mlp', 'ibot', 'direct', 'pixel').default('capi'),
   student_temperature: positive().default(0.12),
+  /** Linear layers of the MLP in the heads of `capi-mlp` and `ibot`, its hidden width and its output width. */
+  mlp_layers: count(1).default(3),
+  /** null: twice the predictor's width, as DINO's 2,048 for a ViT-L. */
+  mlp_hidden: countOrNull().default(null),
+  /** null: a quarter of the predictor's width, as DINO's 256 for a ViT-L. */
+  mlp_bottleneck: countOrNull().default(null),
+  /** Of `direct`: differences beyond it count linearly. */
+  huber_delta: positive().default(1),
 });
 
 const optim = section({

@@ -1,4 +1,4 @@
-// Checks that need several keys at once: sizes that fit together, and settings that this version can run.
+// Checks that need several keys at once: sizes that fit together.
 
 import { UsageError } from '../errors.js';
 import type { Config } from './schema.js';
@@ -37,12 +37,21 @@ export function patchCounts(config: Config): PatchCounts {
 /** Width, heads and drop path of the predictor, where null means the encoder's. */
 export function predictorSizes(config: Config): { width: number; heads: number; dropPath: number } {
   const { predictor, width, heads, drop_path } = config.model;
+  if (predictor.type === 'fused') return { width, heads, dropPath: drop_path };
   return {
     width: predictor.width ?? width,
     heads: predictor.heads ?? heads,
     dropPath: predictor.drop_path ?? drop_path,
   };
 }
+
+/** Losses whose targets come from the online clustering. */
+export const isClustered = (config: Config): boolean =>
+  config.loss.type === 'capi' || config.loss.type === 'capi-mlp';
+
+/** Losses whose head ends in prototypes behind an MLP. */
+export const hasMlpHead = (config: Config): boolean =>
+  config.loss.type === 'capi-mlp' || config.loss.type === 'ibot';
 
 /**
  * Refuses sizes that do not fit together.
@@ -60,7 +69,17 @@ export function checkSizes(config: Config): void {
   const predictor = predictorSizes(config);
   checkHeads(config, 'model.predictor', predictor.width, predictor.heads);
   refuse(
-    model.register_coordinates === 'edge' && model.registers % 4 !== 0,
+    model.predictor.type === 'fused' &&
+      ((model.predictor.width ?? model.width) !== model.width ||
+        (model.predictor.heads ?? model.heads) !== model.heads),
+    `model.predictor.width and heads are ${model.predictor.width} and ${model.predictor.heads}, but a fused predictor is the encoder itself (${model.width} and ${model.heads}); leave them null`,
+  );
+  refuse(
+    (config.loss.type === 'direct' || config.loss.type === 'ibot') && predictor.width !== model.width,
+    `model.predictor.width is ${predictor.width}, but loss.type=${config.loss.type} ${config.loss.type === 'direct' ? 'compares predictions with features of the encoder' : "puts the teacher's copy of the head on the encoder"}, whose width is ${model.width}: the widths must be equal`,
+  );
+  refuse(
+    model.positions === 'rope' && model.register_coordinates === 'edge' && model.registers % 4 !== 0,
     `model.registers is ${model.registers}, but register_coordinates "edge" spreads them evenly over 4 edges; accepted: a multiple of 4 (or 0), or model.register_coordinates=zeros`,
   );
   refuse(
@@ -82,25 +101,6 @@ export function checkSizes(config: Config): void {
     refuse(
       parts !== null && train.batch % parts !== 0,
       `train.batch ${train.batch} is not divisible by engine.${key} ${parts}`,
-    );
-  }
-}
-
-/** Settings that the schema knows and another version will run, with the values that this one runs. */
-const implemented: [key: string, value: (config: Config) => string, accepted: readonly string[]][] = [
-  ['loss.type', (config) => config.loss.type, ['capi']],
-  ['model.predictor.type', (config) => config.model.predictor.type, ['cross']],
-  ['model.positions', (config) => config.model.positions, ['rope']],
-  ['clustering.sinkhorn', (config) => config.clustering.sinkhorn, ['positionwise', 'standard']],
-];
-
-/** @throws UsageError naming key, value and what is accepted, for a setting that this version cannot run yet */
-export function assertImplemented(config: Config): void {
-  for (const [key, read, accepted] of implemented) {
-    const value = read(config);
-    refuse(
-      !accepted.includes(value),
-      `not implemented yet: ${key} is ${value}; accepted: ${accepted.join(' | ')}`,
     );
   }
 }

@@ -35,7 +35,9 @@ export function placeEncoder(
 export function weightsHash(loaded: LoadedEncoder, sizes: ModelSizes): string {
   const { height, width, gridHeight, gridWidth, patches, ...rest } = sizes;
   // Rotary frequencies are among the weights; head and later predictor blocks are not read.
-  const { ropeMin, ropeMax, prototypes, clusteringBias, predictorDepth, ...architecture } = rest;
+  const { ropeMin, ropeMax, prototypes, clusteringBias, predictorDepth, ...read } = rest;
+  // What the names and shapes of the weights say already, or what only training reads.
+  const { predictor, positions, tableHeight, tableWidth, clustered, head, ...architecture } = read;
   const { mean, std } = loaded;
   const parts: (string | Uint8Array)[] = [canonicalJson({ architecture, mean, std })];
   for (const name of Object.keys(encoderParameters(sizes))) {
@@ -66,13 +68,16 @@ export async function openCapi(
     mean,
     std,
     patchWidth: sizes.dim,
-    globalWidth: sizes.predictorDim,
+    globalWidth: sizes.predictor === 'fused' ? null : sizes.predictorDim,
     registers: sizes.registers > 0 ? { count: sizes.registers, width: sizes.dim } : null,
     batch,
     run: async (images) => {
       checkBytes(name, images, batch * size.height * size.width * 3);
       const out = (await executable.run({ images })) as Record<string, Float32Array>;
-      const features = { global: out.global!, patches: out.feature_map! };
+      const features = {
+        ...(out.global ? { global: out.global } : {}),
+        patches: out.feature_map!,
+      };
       return out.registers ? { ...features, registers: out.registers } : features;
     },
     close: () => executable.dispose(),

@@ -45,7 +45,7 @@ const MOST_DIFFERENCE = 1e-4;
 
 /**
  * Exports the encoder that `text` names. An ONNX file takes `images`, normalised float32 [batch, 3, H, W] with an open batch, and
- * gives `global` [batch, E], `registers` [batch, R, D] and `feature_map` [batch, rows, columns, D]; it is run and compared with the
+ * gives `global` [batch, E] (unless it is fused), `registers` [batch, R, D] and `feature_map` [batch, rows, columns, D]; it is run and compared with the
  * encoder before it gets its name.
  * @throws UsageError for a kind of encoder or file that cannot be exported, or a file that exists
  */
@@ -114,7 +114,7 @@ async function exportToOnnx(
     patch: sizes.patch,
     normalise: { mean: mean as [number, number, number], std: std as [number, number, number] },
     outputs: {
-      global: { output: 'global' },
+      ...(sizes.predictor === 'fused' ? {} : { global: { output: 'global' } }),
       ...(sizes.registers > 0 ? { registers: { output: 'registers' } } : {}),
       patches: { output: 'feature_map', layout: 'nhwc' },
     },

@@ -1,7 +1,7 @@
 // Weights and config of an encoder of ours: from a run, a checkpoint, an official .pth, an exported file, or drawn at random.
 import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { assertImplemented, type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
+import { type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { IMAGENET, openSource, pixelStatistics } from '../images/index.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
@@ -104,7 +104,6 @@ function presetConfig(preset: string): Config {
 
 /** Refuses model sizes that do not fit together; what concerns training alone is left out. */
 function checkedModel(config: Config): Config {
-  assertImplemented(config);
   const engine = { ...config.engine, teacher_micro_batches: null, student_micro_batches: null };
   checkSizes({ ...config, engine, masking: { ...config.masking, ratio: 0.999, predict: 1 } });
   return config;

@@ -16,18 +16,20 @@ export interface EncoderOptions {
   planes?: boolean;
 }
 
-/** Parameters that evaluation reads: the encoder, the mask token and the first predictor block. */
+/** Parameters that evaluation reads: the encoder, the mask token and the first predictor block, if there is one. */
 export function encoderParameters(s: ModelSizes): Record<string, number[]> {
   const first = blockPrefix('decoder', 0);
+  const unread = s.predictor === 'fused' ? ['backbone.mask_token'] : [];
   return Object.fromEntries(
     Object.entries(studentShapes(s)).filter(
-      ([n]) => !n.startsWith('head.') && (!n.includes('.decoder.') || n.startsWith(first)),
+      ([n]) =>
+        !n.startsWith('head.') && (!n.includes('.decoder.') || n.startsWith(first)) && !unread.includes(n),
     ),
   );
 }
 
 /**
- * Program `images -> global [B, E], registers [B, R, D], feature_map [B, gh, gw, D]`. Its state are the parameters of
+ * Program `images -> global [B, E] (none of a fused model), registers [B, R, D], feature_map [B, gh, gw, D]`. Its state are the parameters of
  * encoderParameters, rotary frequencies included.
  */
 export function encoderProgram(s: ModelSizes, o: EncoderOptions): Program {
@@ -53,7 +55,8 @@ export function encoderProgram(s: ModelSizes, o: EncoderOptions): Program {
         : patchesFromBytes(i.images!, s, o.batch, o.mean!, o.std!);
       const coords = tf.tensor2d(wholeImageCoordinates(s), [s.registers + s.patches, 2]);
       const f = features(w, s, o.batch, pixels, coords);
-      const out: NamedTensorMap = { global: f.global, feature_map: f.featureMap };
+      const out: NamedTensorMap = f.global ? { global: f.global } : {};
+      out.feature_map = f.featureMap;
       if (s.registers > 0) out.registers = f.registers;
       return out;
     },

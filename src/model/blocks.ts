@@ -31,9 +31,9 @@ export interface BlockOptions {
 /** What a block reads beside its own tokens. */
 export interface BlockInputs {
   batch: number;
-  /** Rotary table of the queries: [T, d] shared by the batch, or [T * B, d]. */
-  queryTable: RotaryTable;
-  keyTable: RotaryTable;
+  /** Rotary table of the queries: [T, d] shared by the batch, or [T * B, d]; null where positions are learned. */
+  queryTable: RotaryTable | null;
+  keyTable: RotaryTable | null;
   /** Keys and values come from here [Tc * B, Dc]; absent for self-attention. */
   context?: Tensor;
 }
@@ -49,8 +49,10 @@ function attentionBranch(w: Weights, prefix: string, x: Tensor, i: BlockInputs, 
   const project = o.inference ? (x: Tensor, w: Tensor): Tensor => product(x, w, { transB: true }) : linear;
   const h = normed(x, w[`${prefix}residual1.norm.weight`], o);
   const c = i.context ?? h;
-  const q = rotary(project(h, p('q_proj')), i.queryTable, o.tableGradient);
-  const k = rotary(project(c, p('k_proj')), i.keyTable, o.tableGradient);
+  const turn = (x: Tensor, table: RotaryTable | null): Tensor =>
+    table ? rotary(x, table, o.tableGradient) : x;
+  const q = turn(project(h, p('q_proj')), i.queryTable);
+  const k = turn(project(c, p('k_proj')), i.keyTable);
   const v = project(c, p('v_proj'));
   return project(attention(q, k, v, i.batch * o.heads, o.headWidth), p('proj'));
 }
@@ -62,8 +64,13 @@ function mlpBranch(w: Weights, prefix: string, x: Tensor, o: BlockOptions): Tens
 }
 
 /** Samples kept by a table of per-image rows; a shared table is the same for any choice of images. */
-function keptTable(table: RotaryTable, tokens: number, batch: number, kept: KeptSamples): RotaryTable {
-  if (table.cos.shape[0] === tokens) return table;
+function keptTable(
+  table: RotaryTable | null,
+  tokens: number,
+  batch: number,
+  kept: KeptSamples,
+): RotaryTable | null {
+  if (!table || table.cos.shape[0] === tokens) return table;
   const take = (t: Tensor): Tensor => {
     const d = t.shape[1]!;
     return tf.reshape(takeSamples(tf.reshape(t, [tokens, batch, d]), kept), [-1, d]);

@@ -1,5 +1,6 @@
 // Names, shapes, initial values and optimiser groups of all parameters, under their names in the official state dict.
 import { stream } from '../tensor/random.js';
+import { headShapes } from './head.js';
 import type { ModelSizes } from './sizes.js';
 
 export type Parameters = Record<string, Float32Array>;
@@ -19,7 +20,7 @@ function blockShapes(
   dim: number,
   context: number,
   hidden: number,
-  headWidth: number,
+  headWidth: number | null,
 ): Shapes {
   return {
     [`${prefix}residual1.norm.weight`]: [dim],
@@ -27,7 +28,7 @@ function blockShapes(
     [`${prefix}residual1.fn.k_proj.weight`]: [dim, context],
     [`${prefix}residual1.fn.v_proj.weight`]: [dim, context],
     [`${prefix}residual1.fn.proj.weight`]: [dim, dim],
-    [`${prefix}residual1.fn.rope.freqs`]: [2, headWidth],
+    ...(headWidth === null ? {} : { [`${prefix}residual1.fn.rope.freqs`]: [2, headWidth] }),
     [`${prefix}residual2.norm.weight`]: [dim],
     [`${prefix}residual2.fn.fc1.weight`]: [hidden, dim],
     [`${prefix}residual2.fn.fc2.weight`]: [dim, hidden],
@@ -42,23 +43,31 @@ export function studentShapes(s: ModelSizes): Shapes {
     'backbone.mask_token': [1, s.predictorDim],
   };
   if (s.registers > 0) shapes['backbone.registers'] = [1, s.registers, s.dim];
+  const rope = s.positions === 'rope';
+  const table = s.tableHeight * s.tableWidth;
+  if (!rope) shapes['backbone.pos_embed'] = [1, table, s.dim];
   for (let i = 0; i < s.depth; i++) {
-    Object.assign(shapes, blockShapes(blockPrefix('encoder', i), s.dim, s.dim, s.hidden, s.dim / s.heads));
+    const headWidth = rope ? s.dim / s.heads : null;
+    Object.assign(shapes, blockShapes(blockPrefix('encoder', i), s.dim, s.dim, s.hidden, headWidth));
   }
+  if (s.predictor === 'self') shapes['backbone.decoder_embed.weight'] = [s.predictorDim, s.dim];
+  if (!rope && s.predictor !== 'fused') {
+    shapes['backbone.decoder_pos_embed'] = [1, table, s.predictorDim];
+  }
+  const context = s.predictor === 'self' ? s.predictorDim : s.dim;
   for (let i = 0; i < s.predictorDepth; i++) {
-    const headWidth = s.predictorDim / s.predictorHeads;
+    const headWidth = rope ? s.predictorDim / s.predictorHeads : null;
     Object.assign(
       shapes,
-      blockShapes(blockPrefix('decoder', i), s.predictorDim, s.dim, s.predictorHidden, headWidth),
+      blockShapes(blockPrefix('decoder', i), s.predictorDim, context, s.predictorHidden, headWidth),
     );
   }
-  shapes['head.last_layer.weight_g'] = [s.prototypes, 1];
-  shapes['head.last_layer.weight_v'] = [s.prototypes, s.predictorDim];
-  return shapes;
+  return Object.assign(shapes, headShapes(s));
 }
 
-/** Shapes of the online clustering layer; names without the prefix `teacher.head.`. */
+/** Shapes of the online clustering layer, if the loss has one; names without the prefix `teacher.head.`. */
 export function clusteringShapes(s: ModelSizes): Shapes {
+  if (!s.clustered) return {};
   return {
     'layer.weight': [s.prototypes, s.dim],
     ...(s.clusteringBias ? { 'layer.bias': [s.prototypes] } : {}),
@@ -86,8 +95,9 @@ function initial(name: string, shape: number[], s: ModelSizes, seed: number): Fl
   if (name.endsWith('norm.weight') || name.endsWith('weight_g')) return out.fill(1);
   if (name === 'layer.bias') return out;
   if (name === 'layer.weight') return random.fillNormal(out, 1);
-  if (name.endsWith('registers') || name.endsWith('mask_token')) return random.fillNormal(out, 0.02);
-  if (name.endsWith('weight_v')) {
+  if (/(registers|mask_token|pos_embed)$/.test(name)) return random.fillNormal(out, 0.02);
+  if (/^head\..*\.bias$/.test(name)) return out;
+  if (name.endsWith('weight_v') || name.startsWith('head.mlp.')) {
     // Truncated normal: standard deviation 0.02, cut at +-2 (which never bites).
     return random.fillNormal(out, 0.02);
   }

@@ -2,7 +2,7 @@
 import type { Config } from '../config/index.js';
 import type { Values } from '../engine/program.js';
 import { drawMasks } from '../masks.js';
-import { maskInputs } from '../model/positions.js';
+import { maskInputs, readMaskInputs } from '../model/positions.js';
 import type { ModelSizes } from '../model/sizes.js';
 import { adamwCorrections } from '../optim/adamw.js';
 import { type Rates, ratesAt } from '../optim/schedule.js';
@@ -32,10 +32,11 @@ export function stepInputs(
   const batch = config.train.batch;
   const grid = { batch, gridHeight: s.gridHeight, gridWidth: s.gridWidth };
   const masks = drawMasks(config.masking, grid, { seed: config.seed, step });
+  const placed = maskInputs(s, batch, masks.visible, masks.predict);
   const rates = stepRates(config, step);
   const corrections = adamwCorrections(step + 1, config.optim);
   const inputs: Record<string, Values> = {
-    ...maskInputs(s, batch, masks.visible, masks.predict),
+    ...Object.fromEntries(readMaskInputs(s).map((name) => [name, placed[name]])),
     lr: Float32Array.of(rates.lr),
     clustering_lr: Float32Array.of(rates.clusteringLr),
     momentum: Float32Array.of(rates.momentum),

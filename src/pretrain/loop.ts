@@ -15,7 +15,7 @@ import { isRope } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { environment } from '../results/environment.js';
 import { writeJson, writeText } from '../results/files.js';
-import { clusterHealth } from './health.js';
+import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
 import { isFiniteStep, lastReport, Metrics, type StepReport } from './metrics.js';
 import { checkRunFolder, claimRunFolder, RUN, type RunIdentity, RunLog } from './run_folder.js';
@@ -81,8 +81,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     step: report?.step ?? start,
     steps,
     capiLoss: report?.capiLoss ?? Number.NaN,
-    clusteringLoss: report?.clusteringLoss ?? Number.NaN,
-    targetEntropy: report?.targetEntropy ?? Number.NaN,
+    clusteringLoss: report ? report.clusteringLoss : null,
+    targetEntropy: report ? report.targetEntropy : null,
     gradientNorm: report?.gradientNorm ?? Number.NaN,
     imagesPerSecond: report?.imagesPerSecond ?? 0,
     waitingShare: report?.waitingShare ?? 0,
@@ -188,21 +188,22 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       const rate = step > start ? ((step - start) * batch) / elapsed : 0;
       const last = step + 1 === steps;
       const looked = last || (step + 1) % config.health.every === 0;
+      const health = looked ? healthOf(out, s.patches) : undefined;
       report = {
         step: step + 1,
         steps,
         ...readings(out),
-        targetEntropy: out.target_entropy![0]!,
+        targetEntropy: out.target_entropy?.[0] ?? null,
         imagesPerSecond: rate,
         waitingShare: elapsed > 0 ? Math.min(1, (waitSeconds - clock.waited) / elapsed) : 0,
         secondsLeft: rate > 0 ? ((steps - step - 1) * batch) / rate : Number.NaN,
-        ...(looked ? { health: clusterHealth(out.position_use!, s.patches) } : {}),
+        ...(health ? { health } : {}),
       };
       metrics.write(report, rates);
       o.onStep?.(report);
       for (const { reason } of skipped.slice(named)) log.say(`skipped an unreadable image: ${reason}`);
       named = skipped.length;
-      if (report.health) {
+      if (report.health?.deadShare !== undefined) {
         const { deadShare } = report.health;
         const many = deadShare >= config.health.dead_share_warning;
         if (many && !dying)
@@ -241,7 +242,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
 function readings(out: Record<string, ArrayLike<number>>) {
   return {
     capiLoss: out.capi_loss![0]!,
-    clusteringLoss: out.clustering_loss![0]!,
+    clusteringLoss: out.clustering_loss?.[0] ?? null,
     gradientNorm: out.gradient_norm![0]!,
   };
 }

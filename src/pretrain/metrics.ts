@@ -13,9 +13,10 @@ export interface StepReport {
   step: number;
   steps: number;
   capiLoss: number;
-  clusteringLoss: number;
-  /** In nats. */
-  targetEntropy: number;
+  /** Of the clustering layer; null where the loss has none. */
+  clusteringLoss: number | null;
+  /** In nats; null where targets are no distributions. */
+  targetEntropy: number | null;
   gradientNorm: number;
   /** Over the steps since the start or the resume, without the first. */
   imagesPerSecond: number;
@@ -68,12 +69,13 @@ export async function lastReport(folder: string, steps: number): Promise<StepRep
   const line = (await readLines(folder)).at(-1);
   if (line?.step !== steps) return undefined;
   const number = (key: string): number => line[key] ?? Number.NaN;
+  const optional = (key: string): number | null => (key in line ? number(key) : null);
   return {
     step: steps,
     steps,
     capiLoss: number('capi_loss'),
-    clusteringLoss: number('clustering_loss'),
-    targetEntropy: number('target_entropy'),
+    clusteringLoss: optional('clustering_loss'),
+    targetEntropy: optional('target_entropy'),
     gradientNorm: number('gradient_norm'),
     imagesPerSecond: number('images_per_second'),
     waitingShare: number('waiting_share'),
@@ -82,8 +84,12 @@ export async function lastReport(folder: string, steps: number): Promise<StepRep
 }
 
 /** A step counts when its losses and its gradient are numbers. */
-export function isFiniteStep(r: { capiLoss: number; clusteringLoss: number; gradientNorm: number }): boolean {
-  return [r.capiLoss, r.clusteringLoss, r.gradientNorm].every(Number.isFinite);
+export function isFiniteStep(r: {
+  capiLoss: number;
+  clusteringLoss: number | null;
+  gradientNorm: number;
+}): boolean {
+  return [r.capiLoss, r.clusteringLoss ?? 0, r.gradientNorm].every(Number.isFinite);
 }
 
 /** JSON has no NaN: a bad step's line holds null. */
@@ -103,25 +109,32 @@ async function readLines(folder: string): Promise<Line[]> {
   });
 }
 
+const HEALTH_COLUMNS = [
+  ['deadShare', 'dead_share'],
+  ['dominance', 'dominance'],
+  ['positionInformation', 'position_information'],
+  ['spread', 'spread'],
+  ['positionShare', 'position_share'],
+] as const;
+
 function lineOf(r: StepReport, rates: Rates): Line {
   const round = (x: number): number => Number(x.toPrecision(6));
   return {
     step: r.step,
     capi_loss: r.capiLoss,
-    clustering_loss: r.clusteringLoss,
-    target_entropy: r.targetEntropy,
+    ...(r.clusteringLoss === null ? {} : { clustering_loss: r.clusteringLoss }),
+    ...(r.targetEntropy === null ? {} : { target_entropy: r.targetEntropy }),
     gradient_norm: r.gradientNorm,
     lr: round(rates.lr),
     clustering_lr: round(rates.clusteringLr),
     momentum: round(rates.momentum),
     images_per_second: round(r.imagesPerSecond),
     waiting_share: round(r.waitingShare),
-    ...(r.health
-      ? {
-          dead_share: round(r.health.deadShare),
-          dominance: round(r.health.dominance),
-          position_information: round(r.health.positionInformation),
-        }
-      : {}),
+    ...Object.fromEntries(
+      HEALTH_COLUMNS.flatMap(([key, name]) => {
+        const value = r.health?.[key];
+        return value === undefined ? [] : [[name, round(value)]];
+      }),
+    ),
   };
 }

@@ -1,6 +1,6 @@
 // From a config to a run that can start: engine opened, engine settings resolved, data and run identified.
 import { basename } from 'node:path';
-import { assertImplemented, type Config, checkSizes, identity } from '../config/index.js';
+import { type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ImageSource, openSource } from '../images/index.js';
 import type { RunIdentity } from './run_folder.js';
@@ -43,7 +43,6 @@ export function microBatches(
 /** @throws UsageError, EngineError or DataError: one line that says what to change */
 export async function prepareRun(config: Config): Promise<PreparedRun> {
   checkSizes(config);
-  assertImplemented(config);
   const { modelSizes, patchCounts } = await import('../model/sizes.js');
   const s = modelSizes(config);
   const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });

@@ -1,14 +1,14 @@
 // The method on one page: one CAPI training step as a program (teacher, clustering, student, both optimisers, EMA).
 import type { Config } from '../config/index.js';
 import { elements, type Program, type TensorSpec } from '../engine/program.js';
-import { capiLossSum, headLogits, targetEntropy } from '../losses.js';
+import { lossSum } from '../losses.js';
 import type { Weights } from '../model/blocks.js';
-import { encode, predict } from '../model/encoder.js';
-import { fold, HEAD, unfold } from '../model/fold.js';
+import { encode, predict, predictFused, type RunOptions } from '../model/encoder.js';
+import { fold, unfold } from '../model/fold.js';
+import { headOutputs } from '../model/head.js';
 import {
   allShapes,
   CLUSTERING,
-  clusteringShapes,
   EMA,
   isRope,
   parameterGroup,
@@ -17,13 +17,13 @@ import {
   studentShapes,
 } from '../model/parameters.js';
 import { patchesFromBytes, patchesFromPlanes } from '../model/patches.js';
-import { wholeImageCoordinates } from '../model/positions.js';
-import { type ModelSizes, modelSizes, patchCounts } from '../model/sizes.js';
+import { readMaskInputs } from '../model/positions.js';
+import { type ModelSizes, maskTokens, modelSizes, patchCounts } from '../model/sizes.js';
 import { type AdamwScalars, adamw } from '../optim/adamw.js';
-import { cluster } from '../teacher/clustering.js';
 import { emaUpdate } from '../teacher/ema.js';
 import type { KeptSamples } from '../tensor/ops/index.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
+import { imagesOf, targetsOf } from './targets.js';
 
 export interface StepOptions {
   /** Channel mean and standard deviation in [0, 1] units. */
@@ -56,8 +56,8 @@ export function dropPathPlan(
   const both = [
     { part: 'encoder' as const, branches: 2 * s.depth, kept: keptCount(microBatch, rates.encoder) },
     { part: 'decoder' as const, branches: 2 * s.predictorDepth, kept: keptCount(microBatch, rates.decoder) },
-  ];
-  return rates.encoder === 0 && rates.decoder === 0 ? [] : both;
+  ].filter(({ branches }) => branches > 0);
+  return rates.encoder === 0 && (rates.decoder === 0 || s.predictorDepth === 0) ? [] : both;
 }
 
 /** Shapes of the optimiser moments, under the parameter's name with a suffix. Fixed rotary frequencies have none. */
@@ -73,13 +73,14 @@ export function optimiserShapes(s: ModelSizes): Record<string, number[]> {
 
 /**
  * The training step of `config`. Inputs beside the state: images, mask rows and coordinates (model/positions.ts), kept
- * samples of drop path, and the scalars lr, clustering_lr, momentum, correction1, root_correction2. Outputs: capi_loss,
- * clustering_loss, target_entropy, gradient_norm, position_use [N, K] (mean prototype probability by position).
+ * samples of drop path, and the scalars lr, clustering_lr, momentum, correction1, root_correction2. Outputs: capi_loss
+ * (the student's, whatever `loss.type`), gradient_norm, and what targets.ts reports: of CAPI clustering_loss, target_entropy, position_use.
  */
 export function stepProgram(config: Config, options: StepOptions = {}): Program {
   const s = modelSizes(config);
   const batch = config.train.batch;
   const { visible, predicted } = patchCounts(config);
+  const queries = maskTokens(config);
   const teacherParts = options.teacherMicroBatches ?? 1;
   const studentParts = options.studentMicroBatches ?? 1;
   const microBatch = batch / studentParts;
@@ -101,8 +102,13 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     : { shape: [batch, s.height, s.width, 3], dtype: 'uint8' };
   inputs.visible_rows = { shape: [visible, batch], dtype: 'int32' };
   inputs.predict_rows = { shape: [predicted, batch], dtype: 'int32' };
-  inputs.context_coords = float([s.registers + visible, batch, 2]);
-  inputs.predict_coords = float([predicted, batch, 2]);
+  const places: Record<string, TensorSpec> = {
+    context_coords: float([s.registers + visible, batch, 2]),
+    predict_coords: float([queries, batch, 2]),
+    visible_cells: { shape: [visible, batch], dtype: 'int32' },
+    predict_cells: { shape: [queries, batch], dtype: 'int32' },
+  };
+  for (const name of readMaskInputs(s)) inputs[name] ??= places[name]!;
   for (const name of ['lr', 'clustering_lr', 'momentum', 'correction1', 'root_correction2'])
     inputs[name] = float([]);
   for (const d of drop) {
@@ -111,84 +117,63 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
   }
 
   const weightsOf = (i: NamedTensorMap, prefix: string): Weights => {
-    const fixed = {
-      encoder: tf.tensor2d(ropeFrequencies(s.dim / s.heads, s.ropeMin, s.ropeMax), [2, s.dim / s.heads]),
-      decoder: tf.tensor2d(ropeFrequencies(s.predictorDim / s.predictorHeads, s.ropeMin, s.ropeMax), [
-        2,
-        s.predictorDim / s.predictorHeads,
-      ]),
-    };
+    const turns = (d: number): Tensor => tf.tensor2d(ropeFrequencies(d, s.ropeMin, s.ropeMax), [2, d]);
+    const fixed = Object.keys(student).some(rope)
+      ? { encoder: turns(s.dim / s.heads), decoder: turns(s.predictorDim / s.predictorHeads) }
+      : undefined;
     return Object.fromEntries(
       Object.keys(student).map((n) => [
         n,
-        rope(n) ? fixed[n.includes('.encoder.') ? 'encoder' : 'decoder'] : i[prefix + n]!,
+        rope(n) ? fixed![n.includes('.encoder.') ? 'encoder' : 'decoder'] : i[prefix + n]!,
       ]),
     );
   };
 
   const run = (i: NamedTensorMap): NamedTensorMap => {
-    const patchWidth = 3 * s.patch * s.patch;
     const pixels = options.reference
       ? patchesFromPlanes(i.images!, s, batch)
       : patchesFromBytes(i.images!, s, batch, options.mean!, options.std!);
-    /** Images `part` of `parts` of x [T, B, C], as rows [T * B / parts, C]. */
-    const part = (x: Tensor, part: number, parts: number): Tensor => {
-      const [t, b, c] = x.shape as [number, number, number];
-      return tf.reshape(tf.slice(x, [0, (part * b) / parts, 0], [t, b / parts, c]), [-1, c]);
-    };
 
-    // Teacher: the EMA encoder sees every patch of the whole image; registers are dropped.
-    const ema = weightsOf(i, EMA);
-    const coords = tf.tensor2d(wholeImageCoordinates(s), [s.registers + s.patches, 2]);
-    const pixelsByImage = tf.reshape(pixels, [s.patches, batch, patchWidth]);
-    const seen = Array.from({ length: teacherParts }, (_, m) => {
-      const b = batch / teacherParts;
-      const tokens = encode(ema, s, b, part(pixelsByImage, m, teacherParts), coords, { inference: true });
-      return tf.reshape(tf.slice(tokens, [s.registers * b, 0], [s.patches * b, s.dim]), [
-        s.patches,
-        b,
-        s.dim,
-      ]);
+    // Teacher: the EMA encoder sees every patch of the whole image, and what it makes of them is to be predicted.
+    const rows = tf.reshape(i.predict_rows!, [-1]);
+    const teacher = targetsOf(config, s, {
+      ema: weightsOf(i, EMA),
+      state: i,
+      pixels,
+      batch,
+      rows,
+      parts: teacherParts,
     });
-    const teacherPatches = tf.reshape(tf.concat(seen, 1), [s.patches * batch, s.dim]);
-
-    // Online clustering of the teacher's patches, by its own loss.
-    const layer = Object.fromEntries(Object.keys(clusteringShapes(s)).map((n) => [n, i[CLUSTERING + n]!]));
-    const clustering = cluster(layer, teacherPatches, batch, {
-      temperature: config.clustering.target_temperature,
-      predictionTemperature: config.clustering.prediction_temperature,
-      iterations: config.clustering.iterations,
-      variant: config.clustering.sinkhorn as 'positionwise' | 'standard',
-    });
-    const targets = tf.gather(clustering.assignments, tf.reshape(i.predict_rows!, [-1]) as never) as Tensor;
-    const targetsByImage = tf.reshape(targets, [predicted, batch, s.prototypes]);
+    const targetsByImage = tf.reshape(teacher.targets, [predicted, batch, teacher.targets.shape[1]!]);
 
     // Student: visible patches and registers; the predictor answers at the dropped positions.
     const raw = weightsOf(i, STUDENT);
-    const folded = fold(raw);
+    const folded = fold(raw, s);
     const trained = Object.keys(folded).filter((n) => !rope(n));
     const studentLoss = (w: Weights, m: number): Tensor => {
-      const rows = part(tf.reshape(i.visible_rows!, [visible, batch, 1]), m, studentParts);
+      const rows = imagesOf(tf.reshape(i.visible_rows!, [visible, batch, 1]), m, studentParts);
       const visiblePixels = tf.gather(pixels, tf.reshape(rows, [-1]) as never) as Tensor;
-      const contextCoords = part(i.context_coords!, m, studentParts);
       const kept = keptSamples(i, drop, m);
-      const runOptions = { ...(kept ? { kept } : {}), ...(options.reference ? { tableGradient: true } : {}) };
-      const context = encode(w, s, microBatch, visiblePixels, contextCoords, runOptions);
-      const queryCoords = part(i.predict_coords!, m, studentParts);
-      const predictions = predict(
-        w,
-        s,
-        microBatch,
-        predicted,
-        context,
-        queryCoords,
-        contextCoords,
-        runOptions,
-      );
-      const logits = headLogits(predictions, w[HEAD]!);
-      const own = part(targetsByImage, m, studentParts);
-      const loss = capiLossSum(logits, own, config.loss.student_temperature);
-      return tf.mul(loss, 1 / (predicted * batch));
+      const place = placesOf(i, s, m, studentParts);
+      const runOptions = {
+        ...(kept ? { kept } : {}),
+        ...(options.reference ? { tableGradient: true } : {}),
+        ...(place.cells ? { cells: place.cells } : {}),
+      };
+      const ask = [place.queries, place.context, runOptions] as const;
+      const answered = (): Tensor => {
+        if (s.predictor === 'fused') return predictFused(w, s, microBatch, queries, visiblePixels, ...ask);
+        const context = encode(w, s, microBatch, visiblePixels, place.context, runOptions);
+        return predict(w, s, microBatch, queries, context, ...ask);
+      };
+      const predictions = answered();
+      const wanted =
+        queries === predicted
+          ? predictions
+          : tf.slice(predictions, [0, 0], [predicted * microBatch, s.predictorDim]);
+      const outputs = headOutputs(w, s, wanted);
+      const own = imagesOf(targetsByImage, m, studentParts);
+      return tf.mul(lossSum(config, outputs, own), 1 / (predicted * batch));
     };
     const losses: Tensor[] = [];
     const sums: Tensor[][] = trained.map(() => []);
@@ -201,7 +186,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       grads.forEach((g, j) => void sums[j]!.push(g));
     }
     const total = (parts: Tensor[]): Tensor => (parts.length === 1 ? parts[0]! : tf.addN(parts as never[]));
-    const gradients = unfold(raw, Object.fromEntries(trained.map((n, j) => [n, total(sums[j]!)])));
+    const gradients = unfold(raw, Object.fromEntries(trained.map((n, j) => [n, total(sums[j]!)])), s);
 
     // Both optimisers, then the EMA of the updated student.
     const o = config.optim;
@@ -216,10 +201,8 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     const clip = o.clip_norm === null ? null : tf.minimum(tf.div(o.clip_norm, tf.add(gradientNorm, 1e-6)), 1);
     const out: NamedTensorMap = {
       capi_loss: total(losses),
-      clustering_loss: clustering.loss,
-      target_entropy: targetEntropy(targets),
       gradient_norm: gradientNorm,
-      position_use: clustering.positionUse,
+      ...teacher.outputs,
     };
     const update = (
       name: string,
@@ -244,13 +227,13 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       const next = update(STUDENT + name, g, i.lr!, { lr: group.lr, decay: group.decay * o.weight_decay });
       out[EMA + name] = emaUpdate(i[EMA + name]!, next, i.momentum!);
     }
-    for (const [name, g] of Object.entries(clustering.gradients)) {
+    for (const [name, g] of Object.entries(teacher.gradients)) {
       update(CLUSTERING + name, g, i.clustering_lr!, { lr: 1, decay: o.clustering_weight_decay });
     }
     if (options.reference) {
-      out.targets = targets;
+      out.targets = teacher.targets;
       for (const [n, g] of Object.entries(gradients)) out[`gradient.${STUDENT}${n}`] = g;
-      for (const [n, g] of Object.entries(clustering.gradients)) out[`gradient.${CLUSTERING}${n}`] = g;
+      for (const [n, g] of Object.entries(teacher.gradients)) out[`gradient.${CLUSTERING}${n}`] = g;
     }
     return out;
   };
@@ -273,4 +256,38 @@ function keptSamples(
       return { kept: row('kept'), inverse: row('inverse') };
     }),
   );
+}
+
+/** Where the tokens of micro-batch `m` stand: coordinates, or the rows of the learned table that they read, one-hot. */
+function placesOf(
+  i: NamedTensorMap,
+  s: ModelSizes,
+  m: number,
+  parts: number,
+): { context: Tensor; queries: Tensor; cells?: NonNullable<RunOptions['cells']> } {
+  if (s.positions === 'rope') {
+    return {
+      context: imagesOf(i.context_coords!, m, parts),
+      queries: imagesOf(i.predict_coords!, m, parts),
+    };
+  }
+  const cells = s.tableHeight * s.tableWidth;
+  const oneHot = (x: Tensor): Tensor => {
+    const [t, b] = x.shape as [number, number];
+    const own = imagesOf(tf.reshape(x, [t, b, 1]), m, parts);
+    return tf.cast(
+      tf.equal(
+        own,
+        tf.tensor2d(
+          Int32Array.from({ length: cells }, (_, n) => n),
+          [1, cells],
+          'int32',
+        ),
+      ),
+      'float32',
+    );
+  };
+  const unread = tf.zeros([1, 2]);
+  const read = { patches: oneHot(i.visible_cells!), queries: oneHot(i.predict_cells!) };
+  return { context: unread, queries: unread, cells: read };
 }

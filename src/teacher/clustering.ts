@@ -39,8 +39,7 @@ export function cluster(
   const [rows, width] = patches.shape as [number, number];
   const positions = rows / batch;
   const prototypes = w['layer.weight']!.shape[0]!;
-  const most =
-    o.variant === 'positionwise' ? Math.max(1, Math.floor(CHUNK / (batch * prototypes))) : positions;
+  const most = o.variant === 'standard' ? positions : Math.max(1, Math.floor(CHUNK / (batch * prototypes)));
   const parts: Clustering[] = [];
   for (let first = 0; first < positions; first += most) {
     const count = Math.min(most, positions - first);

@@ -1,12 +1,12 @@
-// Sinkhorn-Knopp assignments, position-wise (the paper's proposal) and standard. Source: paper Sec. 3.1, Table 1i.
+// Sinkhorn-Knopp assignments, position-wise (the paper's proposal) and standard, and none. Source: paper Sec. 3.1, Table 1i.
 import { product } from '../tensor/ops/index.js';
 import { type Tensor, tf } from '../tensor/tf.js';
 
 export interface SinkhornOptions {
   temperature: number;
   iterations: number;
-  /** `positionwise`: one run for each patch position over the batch; `standard`: one run over all tokens. */
-  variant: 'positionwise' | 'standard';
+  /** `positionwise`: one run for each patch position over the batch; `standard`: one run over all tokens; `none`: softmax alone. */
+  variant: 'positionwise' | 'standard' | 'none';
 }
 
 /**
@@ -15,6 +15,7 @@ export interface SinkhornOptions {
  */
 export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
   const [positions, batch, k] = logits.shape as [number, number, number];
+  if (o.variant === 'none') return tf.softmax(tf.mul(logits, 1 / o.temperature));
   const [n, b] = o.variant === 'positionwise' ? [positions, batch] : [1, positions * batch];
   const scaled = tf.mul(tf.reshape(logits, [n, b, k]), 1 / o.temperature);
   const m = tf.exp(tf.sub(scaled, tf.sub(tf.max(scaled, 1, true), 50)));
@@ -25,6 +26,10 @@ export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
     column = tf.div(column, tf.add(tf.mul(column, columnSum), 1e-8));
     const rowSum = tf.reshape(product(m, column), [n, 1, b]);
     row = tf.div(row, tf.add(tf.mul(row, rowSum), 1e-8));
+    if (b === k) continue;
+    // Columns sum to 1, then rows: each round the factors drift apart by b / k, and many rounds would leave float32.
+    row = tf.mul(row, k / b);
+    column = tf.mul(column, b / k);
   }
   const assigned = tf.mul(tf.mul(m, tf.reshape(row, [n, b, 1])), tf.reshape(column, [n, 1, k]));
   return tf.reshape(assigned, [positions, batch, k]);

@@ -103,7 +103,7 @@ describe('capi inspect graph', () => {
       [small, '--set', 'model.patch_size=5'],
       /image_size: the height 32 is not divisible by model.patch_size 5/,
     ],
-    [[small, '--set', 'loss.type=ibot'], /not implemented yet: loss.type is ibot/],
+    [[small, '--set', 'loss.type=dino'], /loss.type is "dino".*; accepted: capi \| capi-mlp \| ibot/],
     [[small, '--program', 'teacher'], /--program/],
   ])('%j is a usage error in one line', (args, expected) => {
     const { code, stdout, stderr } = inspect(...args);

@@ -44,6 +44,7 @@ describe('identity', () => {
       if (of(`${key}=${text}`).hash === base.hash) unmoved.push(key);
     }
     expect(unmoved).toEqual([
+      ...['loss.mlp_layers', 'loss.mlp_hidden', 'loss.mlp_bottleneck', 'loss.huber_delta'], // of other losses
       'data.source',
       'engine.workers',
       'health.every',
@@ -53,6 +54,18 @@ describe('identity', () => {
       'checkpoint.keep',
       'evals',
     ]);
+  });
+
+  it('counts the settings of a loss where that loss is used', () => {
+    for (const [loss, key] of [
+      ['ibot', 'loss.mlp_hidden'],
+      ['capi-mlp', 'loss.mlp_layers'],
+      ['direct', 'loss.huber_delta'],
+    ]) {
+      expect(of(`loss.type=${loss}`, `${key}=2`).canonical[key!]).toBe(2);
+      expect(of(`loss.type=${loss}`, `${key}=2`).hash).not.toBe(of(`loss.type=${loss}`).hash);
+      expect(key! in of().canonical).toBe(false);
+    }
   });
 
   it('holds the identity of the data in place of its path', () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, parseConfig, resolvedYaml } from '../../src/config/index.js';
 import { presetNames } from '../../src/config/presets.js';
-import { assertImplemented, checkSizes, patchCounts } from '../../src/config/sizes.js';
+import { checkSizes, patchCounts } from '../../src/config/sizes.js';
 import { EXIT, UsageError } from '../../src/errors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'capi-config-'));
@@ -47,7 +47,6 @@ describe('presets', () => {
       const { config, source } = loadConfig({ preset });
       expect(source).toBe(preset);
       checkSizes(config);
-      assertImplemented(config);
     }
   });
 
@@ -226,21 +225,30 @@ describe('sizes', () => {
   });
 });
 
-describe('settings of later versions', () => {
+describe('settings that do not go together', () => {
   it.each([
-    ['loss.type=ibot', 'not implemented yet: loss.type is ibot; accepted: capi'],
-    ['model.predictor.type=self', 'not implemented yet: model.predictor.type is self; accepted: cross'],
-    ['model.positions=learned', 'not implemented yet: model.positions is learned; accepted: rope'],
     [
-      'clustering.sinkhorn=none',
-      'not implemented yet: clustering.sinkhorn is none; accepted: positionwise | standard',
+      ['model.predictor.type=fused', 'model.predictor.width=512'],
+      'model.predictor.width and heads are 512 and null, but a fused predictor is the encoder itself (1024 and 16); leave them null',
     ],
-  ])('%s', (text, expected) => {
-    expect(refusal(() => assertImplemented(set(text)))).toBe(expected);
+    [
+      ['loss.type=direct', 'model.predictor.width=512'],
+      'model.predictor.width is 512, but loss.type=direct compares predictions with features of the encoder, whose width is 1024: the widths must be equal',
+    ],
+    [
+      ['loss.type=ibot', 'model.predictor.width=512'],
+      "model.predictor.width is 512, but loss.type=ibot puts the teacher's copy of the head on the encoder, whose width is 1024: the widths must be equal",
+    ],
+  ])('%j', (sets, expected) => {
+    expect(refusal(() => checkSizes(set(...sets)))).toBe(expected);
   });
 
   it('parseConfig completes plain values', () => {
     expect(parseConfig({ seed: 7 }).seed).toBe(7);
     expect(refusal(() => parseConfig({ sede: 7 }, 'run.yaml'))).toContain('(run.yaml); did you mean "seed"');
+  });
+
+  it('learned positions need neither four registers nor channels by fours', () => {
+    checkSizes(set('model.positions=learned', 'model.registers=3', 'model.width=96', 'model.heads=16'));
   });
 });

@@ -64,6 +64,23 @@ export const variants: Variant[] = [
   variant('clipped gradients', { optim: { clip_norm: 0.1 } }),
   variant('no registers', { model: { registers: 0 } }),
   variant('registers in the corner', { model: { register_coordinates: 'zeros', registers: 3 } }),
+  variant('no Sinkhorn', { clustering: { sinkhorn: 'none' } }),
+  variant('a predictor of self-attention', {
+    model: { drop_path: 0.5, predictor: { depth: 2, type: 'self' } },
+  }),
+  variant(
+    'a fused predictor, in micro-batches',
+    { model: { drop_path: 0.5, predictor: { type: 'fused' } } },
+    { studentMicroBatches: 2 },
+  ),
+  variant('learned positions', { model: { positions: 'learned' } }),
+  variant('learned positions under self-attention', {
+    model: { positions: 'learned', registers: 3, predictor: { depth: 1, type: 'self', width: 24, heads: 3 } },
+  }),
+  variant('an MLP head', { loss: { type: 'capi-mlp' } }),
+  variant('the iBOT loss', { loss: { type: 'ibot' } }),
+  variant('latent regression', { loss: { type: 'direct' } }),
+  variant('pixel regression', { loss: { type: 'pixel' } }),
   variant('a wider predictor with more heads', { model: { predictor: { depth: 1, width: 24, heads: 3 } } }),
 ];
 
@@ -111,8 +128,12 @@ export function stepCase({ config, options }: Variant): Case {
 }
 
 /** The encoder at a size that it was not trained at. */
-export function encoderCase(size: [number, number] = [12, 20], registers = 4): Case {
-  const s = modelSizes(small({ model: { registers } }), size);
+export function encoderCase(
+  size: [number, number] = [12, 20],
+  registers = 4,
+  change: Record<string, unknown> = {},
+): Case {
+  const s = modelSizes(small({ model: { registers, ...change } }), size);
   const program = encoderProgram(s, { batch: 3, ...pixels });
   const student = Object.entries(initialParameters(s, 1)).filter(([n]) => n.startsWith(STUDENT));
   return {
@@ -128,4 +149,6 @@ export const productCases = (): Case[] => [
   stepCase(variant('reference', { model: { drop_path: 0.5 } }, { reference: true })),
   encoderCase(),
   encoderCase([16, 16], 0),
+  encoderCase([20, 20], 3, { positions: 'learned', predictor: { depth: 1, type: 'self' } }),
+  encoderCase([12, 20], 4, { predictor: { type: 'fused' } }),
 ];

@@ -71,6 +71,11 @@ onEveryEngine(
     it.each([
       { name: 'at a size of its own, not square', c: () => encoderCase([12, 20]) },
       { name: 'without registers', c: () => encoderCase([16, 16], 0) },
+      { name: 'with a fused predictor', c: () => encoderCase([12, 20], 4, { predictor: { type: 'fused' } }) },
+      {
+        name: 'with learned positions under self-attention',
+        c: () => encoderCase([20, 20], 3, { positions: 'learned', predictor: { depth: 1, type: 'self' } }),
+      },
     ])('$name', async ({ name, c }) => {
       expectSame(await run(await engine.open(), c(), 1), (await reference(name, c())).slice(0, 1));
     });

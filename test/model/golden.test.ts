@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { encoderParameters, encoderProgram } from '../../src/encoder/program.js';
 import type { Program, Values } from '../../src/engine/program.js';
-import { headLogits } from '../../src/losses.js';
 import { embedPatches, encode, predict } from '../../src/model/encoder.js';
-import { normalisedHead } from '../../src/model/fold.js';
+import { HEAD, normalisedHead } from '../../src/model/fold.js';
+import { headOutputs } from '../../src/model/head.js';
 import { EMA, STUDENT, studentShapes } from '../../src/model/parameters.js';
 import { patchesFromPlanes } from '../../src/model/patches.js';
 import {
@@ -88,7 +88,7 @@ function forwardProgram(kept?: number[][]): Program {
         patches: tf.slice(context, [s.registers * c.batch, 0], [visible * c.batch, s.dim]),
         predictions,
         head,
-        logits: headLogits(predictions, head),
+        logits: headOutputs({ [HEAD]: head }, s, predictions),
       };
     },
   };

@@ -1,6 +1,6 @@
 // The composite ops that the model, the losses and the optimisers are written in.
 export * from './attention.js';
-export * from './cross-entropy.js';
+export * from './losses.js';
 export * from './mlp.js';
 export * from './norm.js';
 export * from './primitive.js';

@@ -11,6 +11,22 @@ export function gelu(x: Tensor): Tensor {
   return primitive('Gelu', { x }, {}, () => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, ROOT_HALF)), 1)));
 }
 
+/** Exact GELU with its gradient, Phi(x) + x phi(x); where no product follows that could be fused with it. */
+export function geluLayer(x: Tensor): Tensor {
+  return tf.customGrad((...args: unknown[]) => {
+    const [x, save] = args as [Tensor, (t: Tensor[]) => void];
+    save([x]);
+    return {
+      value: gelu(x),
+      gradFunc: (dy: Tensor, [x]: Tensor[]) => {
+        const below = tf.mul(tf.add(tf.erf(tf.mul(x!, ROOT_HALF)), 1), 0.5);
+        const density = tf.mul(tf.exp(tf.mul(tf.square(x!), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+        return tf.mul(dy, tf.add(below, tf.mul(x!, density)));
+      },
+    };
+  })(x);
+}
+
 /** gelu(x @ w1^T) @ w2^T for inference: x [T, D], w1 [F, D], w2 [D, F] -> [T, D]. */
 export function mlpForward(x: Tensor, w1: Tensor, w2: Tensor): Tensor {
   return product(gelu(product(x, w1, { transB: true })), w2, { transB: true });
