@@ -40,8 +40,8 @@ export function resolvedYaml(config: Config): string {
   return stringify(config, { collectionStyle: 'any', flowCollectionPadding: false });
 }
 
-/** `a.b=value` as a layer. */
-function setLayer(text: string): Layer {
+/** The key and value of a `key=value` word as --set takes it. @throws UsageError for an unknown key, or a value that is not YAML */
+export function settingOf(text: string): { key: string; value: unknown } {
   const equals = text.indexOf('=');
   const key = text.slice(0, equals).trim();
   if (equals < 1 || !/^[^.\s]+(\.[^.\s]+)*$/.test(key)) {
@@ -51,12 +51,18 @@ function setLayer(text: string): Layer {
   if (!isKnown(key)) throw unknownKey(key, origin);
   const written = text.slice(equals + 1);
   try {
-    return { origin, values: nested(key, key === 'data.source' ? written : parse(written)) };
+    return { key, value: key === 'data.source' ? written : parse(written) };
   } catch (error) {
     throw new UsageError(
       `--set ${text}: the value is not YAML (${(error as Error).message.split('\n')[0]!.replace(/:$/, '')})`,
     );
   }
+}
+
+/** `a.b=value` as a layer. */
+function setLayer(text: string): Layer {
+  const { key, value } = settingOf(text);
+  return { origin: `--set ${text}`, values: nested(key, value) };
 }
 
 function nested(key: string, value: unknown): Mapping {

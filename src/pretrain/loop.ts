@@ -17,7 +17,7 @@ import { environment } from '../results/environment.js';
 import { writeJson, writeText } from '../results/files.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
-import { isFiniteStep, lastReport, Metrics, type StepReport } from './metrics.js';
+import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
 import { checkRunFolder, claimRunFolder, RUN, type RunIdentity, RunLog } from './run_folder.js';
 import { checkpointOf, notFinite, type RunState, readState, startState } from './state.js';
 import { stepProgram } from './step.js';
@@ -29,6 +29,8 @@ export interface PretrainResult extends Omit<StepReport, 'health' | 'secondsLeft
   device: string;
   resumedFrom: number | null;
   skippedImages: number;
+  /** Why the run ended before its last step, if stopWhen ended it. */
+  stopped: string | null;
 }
 
 export interface PretrainOptions {
@@ -47,6 +49,8 @@ export interface PretrainOptions {
     /** Done once for each step, however often it is called. */
     run(checkpoint: string, step: number): Promise<void>;
   };
+  /** Why the run should end after a look at its health, if it should: it is saved as it stands. A pure function of the report. */
+  stopWhen?(report: StepReport): string | undefined;
   onStep?(report: StepReport): void;
   onMessage?(message: string): void;
 }
@@ -91,6 +95,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     device: engine.device,
     resumedFrom: latest ? start : null,
     skippedImages: skipped,
+    stopped: null,
   });
   const evaluate = async (path: string, step: number): Promise<void> => {
     if (o.evals?.due(step, step >= steps)) await o.evals.run(path, step);
@@ -98,8 +103,11 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   if (latest) await evaluate(latest.path, start); // the run may have been killed while it was evaluated
   if (latest && start >= steps) {
     o.onMessage?.(`${folder} is complete: ${steps} steps`);
-    return result(await lastReport(folder, steps), latest.path, 0);
+    return result(await reportAt(folder, steps, steps), latest.path, 0);
   }
+  const before = latest && o.stopWhen ? await reportAt(folder, start, steps) : undefined;
+  const why = before && o.stopWhen?.(before); // killed after its last checkpoint
+  if (latest && why) return { ...result(before, latest.path, 0), stopped: why };
   log.say(
     `${found.known ? `resuming ${folder} at step ${start} of` : `${folder}:`} ${steps} steps of ${batch} images ` +
       `from ${o.source.uri} on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads)`,
@@ -219,6 +227,12 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
           checkpoints,
           step + 1 - badSteps,
         );
+      }
+      const why = report.health ? o.stopWhen?.(report) : undefined;
+      if (why !== undefined) {
+        log.say(`stopped at step ${step + 1}: ${why}`);
+        const path = await save(step + 1);
+        return { ...result(report, path, batches.stats().skipped.length), stopped: why };
       }
       const due = (step + 1) % config.checkpoint.every === 0 || o.evals?.due(step + 1, last);
       if (last || (due && badSteps === 0)) {

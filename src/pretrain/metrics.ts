@@ -26,7 +26,7 @@ export interface StepReport {
   health?: Health;
 }
 
-type Line = Record<string, number | null>;
+export type Line = Record<string, number | null>;
 
 /** The metrics file of a running process. Lines reach the system at once, so that a killed process loses none. */
 export class Metrics {
@@ -64,14 +64,17 @@ export class Metrics {
   }
 }
 
-/** What the last line of a finished run says, so that repeating the command reports what it reported. */
-export async function lastReport(folder: string, steps: number): Promise<StepReport | undefined> {
-  const line = (await readLines(folder)).at(-1);
-  if (line?.step !== steps) return undefined;
+/** What the line of a step says, so that repeating the command of a finished run reports what it reported. */
+export async function reportAt(folder: string, step: number, steps: number): Promise<StepReport | undefined> {
+  const line = (await readLines(folder)).findLast((l) => l.step === step);
+  if (!line) return undefined;
   const number = (key: string): number => line[key] ?? Number.NaN;
   const optional = (key: string): number | null => (key in line ? number(key) : null);
+  const health = Object.fromEntries(
+    HEALTH_COLUMNS.flatMap(([key, name]) => (name in line ? [[key, number(name)]] : [])),
+  );
   return {
-    step: steps,
+    step,
     steps,
     capiLoss: number('capi_loss'),
     clusteringLoss: optional('clustering_loss'),
@@ -80,6 +83,7 @@ export async function lastReport(folder: string, steps: number): Promise<StepRep
     imagesPerSecond: number('images_per_second'),
     waitingShare: number('waiting_share'),
     secondsLeft: 0,
+    ...(Object.keys(health).length > 0 ? { health } : {}),
   };
 }
 
@@ -96,7 +100,7 @@ export function isFiniteStep(r: {
 const isBad = (line: Line): boolean =>
   [line.capi_loss, line.clustering_loss, line.gradient_norm].some((value) => value === null);
 
-async function readLines(folder: string): Promise<Line[]> {
+export async function readLines(folder: string): Promise<Line[]> {
   const path = join(folder, RUN.metrics);
   if (!existsSync(path)) return [];
   return (await readFile(path, 'utf8')).split('\n').flatMap((text) => {

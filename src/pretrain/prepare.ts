@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ImageSource, openSource } from '../images/index.js';
+import { modelSizes, patchCounts } from '../model/sizes.js';
 import type { RunIdentity } from './run_folder.js';
 
 export interface PreparedRun {
@@ -43,7 +44,6 @@ export function microBatches(
 /** @throws UsageError, EngineError or DataError: one line that says what to change */
 export async function prepareRun(config: Config): Promise<PreparedRun> {
   checkSizes(config);
-  const { modelSizes, patchCounts } = await import('../model/sizes.js');
   const s = modelSizes(config);
   const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });
   const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick
@@ -52,11 +52,23 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
     device: config.engine.device,
     threads: config.engine.threads,
   });
-  const micro = microBatches(config, engine.name, {
+  const resolved = resolveEngine(config, engine);
+  const dataIdentity = await source.identity();
+  return { config: resolved, identity: identity(resolved, { dataIdentity }), source, engine };
+}
+
+/** The config with its engine section as it runs: nothing is left to choose, so that it can be identified. */
+export function resolveEngine(
+  config: Config,
+  engine: Pick<Engine, 'name' | 'device'> & { threads?: number },
+): Config {
+  const s = modelSizes(config);
+  const tokens = {
     teacher: s.registers + s.patches,
-    student: s.registers + patchCounts(config).visible,
-  });
-  const resolved: Config = {
+    student: s.registers + (s.predictor === 'fused' ? s.patches : patchCounts(config).visible),
+  };
+  const micro = microBatches(config, engine.name, tokens);
+  return {
     ...config,
     engine: {
       ...config.engine,
@@ -67,8 +79,6 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
       student_micro_batches: micro.student,
     },
   };
-  const dataIdentity = await source.identity();
-  return { config: resolved, identity: identity(resolved, { dataIdentity }), source, engine };
 }
 
 /** Where a run goes unless --out says otherwise: runs/NAME-IDENTITY, so that the same command finds its run again. */

@@ -7,7 +7,7 @@ import { writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { type Config, identity } from '../../src/config/index.js';
 import { DataError, UsageError } from '../../src/errors.js';
-import { lastReport, Metrics, type StepReport } from '../../src/pretrain/metrics.js';
+import { Metrics, reportAt, type StepReport } from '../../src/pretrain/metrics.js';
 import { checkRunFolder, claimRunFolder, RunLog } from '../../src/pretrain/run_folder.js';
 import { checkpointOf, readState, startState } from '../../src/pretrain/state.js';
 import { environment } from '../../src/results/environment.js';
@@ -181,10 +181,10 @@ describe('metrics', () => {
     again.write(report(5), rates);
     again.close();
     expect(readFileSync(join(folder, 'metrics.jsonl'), 'utf8')).toBe(text); // byte for byte
-    expect(await lastReport(folder, 6)).toBeUndefined();
-    expect(await lastReport(folder, 5)).toMatchObject({ step: 5, capiLoss: 5, imagesPerSecond: 5.12346 });
+    expect(await reportAt(folder, 6, 6)).toBeUndefined();
+    expect(await reportAt(folder, 5, 5)).toMatchObject({ step: 5, capiLoss: 5, imagesPerSecond: 5.12346 });
     (await Metrics.open(folder, 3)).close();
-    expect((await lastReport(folder, 3))!.capiLoss).toBeNaN();
+    expect((await reportAt(folder, 3, 3))!.capiLoss).toBeNaN();
   });
 });
 

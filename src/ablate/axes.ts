@@ -1,0 +1,137 @@
+// The axes of an ablation: what `predictor=fused` or `masking=random@0.9` sets in a config.
+import { parse } from 'yaml';
+import { acceptedBy, isKnown, nearestKey } from '../config/keys.js';
+import { nearest } from '../config/nearest.js';
+import { UsageError } from '../errors.js';
+
+/** Settings by dotted key. */
+export type Settings = Record<string, unknown>;
+
+/** One value of an axis: how it is written, and what it sets. */
+export interface AxisValue {
+  readonly label: string;
+  readonly settings: Settings;
+}
+
+/** Axes with values of their own; every other axis is a key of the config. */
+const NAMED: Record<string, { values: string; settings: (value: string) => Settings | undefined }> = {
+  predictor: words('model.predictor.type', ['fused', 'self', 'cross']),
+  masking: {
+    values: 'random, block, inverse, inverse+roll, each with an optional @RATIO',
+    settings: (value) => {
+      const match = /^(random|block|inverse|inverse\+roll)(?:@(0?\.\d+))?$/.exec(value);
+      if (!match) return undefined;
+      const [, type, ratio] = match;
+      return {
+        'masking.type': type!.replace('+roll', ''),
+        'masking.roll': type === 'inverse+roll',
+        ...(ratio === undefined ? {} : { 'masking.ratio': Number(ratio) }),
+      };
+    },
+  },
+  registers: {
+    values: 'a whole number',
+    settings: (value) => (/^\d+$/.test(value) ? { 'model.registers': Number(value) } : undefined),
+  },
+  loss: words('loss.type', ['capi', 'capi-mlp', 'ibot', 'direct', 'pixel']),
+  sinkhorn: words('clustering.sinkhorn', ['positionwise', 'standard', 'none']),
+  positions: words('model.positions', ['rope', 'learned']),
+};
+
+function words(key: string, values: readonly string[]) {
+  return {
+    values: values.join(', '),
+    settings: (value: string): Settings | undefined =>
+      values.includes(value) ? { [key]: value } : undefined,
+  };
+}
+
+/** Keys that no axis can vary: seeds and threads are the grid's, and the rest changes no number. */
+const RESERVED = [/^seed$/, /^engine\./, /^health\./, /^checkpoint\./, /^evals$/];
+
+/**
+ * Refuses an axis that does not exist.
+ * @throws UsageError naming the nearest one
+ */
+export function checkAxis(axis: string): void {
+  if (Object.hasOwn(NAMED, axis)) return;
+  if (RESERVED.some((pattern) => pattern.test(axis))) {
+    throw new UsageError(
+      `${axis} cannot be an axis: seeds, probe seeds and threads are keys of the grid, and other engine, health and checkpoint settings are its base's`,
+    );
+  }
+  if (isKnown(axis) && !acceptedBy(axis).startsWith('the keys ')) return;
+  const guess = nearest(axis, Object.keys(NAMED)) ?? nearestKey(axis);
+  const known = `${Object.keys(NAMED).join(', ')}, or a config key such as clustering.prototypes`;
+  throw new UsageError(
+    `unknown axis "${axis}"${guess === undefined ? '' : `; did you mean "${guess}"?`} (axes: ${known})`,
+  );
+}
+
+/** A value of an axis as a grid file or the command line has it. @throws UsageError naming what is accepted */
+export function axisValue(axis: string, value: unknown): AxisValue {
+  checkAxis(axis);
+  const own = NAMED[axis];
+  const label = typeof value === 'string' ? value : JSON.stringify(value);
+  if (!own) return { label, settings: { [axis]: value } };
+  const settings = own.settings(label);
+  if (!settings) throw new UsageError(`${axis} has the value ${label}; accepted: ${own.values}`);
+  return { label, settings };
+}
+
+/** `AXIS=V1,V2`: values are split at commas outside of brackets and quotes; those of config keys are YAML. */
+export function inlineAxis(text: string): { axis: string; values: AxisValue[] } {
+  const equals = text.indexOf('=');
+  if (equals < 1) {
+    throw new UsageError(
+      `--grid ${text} is no file and does not read AXIS=V1,V2,...; for example --grid predictor=fused,self,cross`,
+    );
+  }
+  const axis = text.slice(0, equals).trim();
+  checkAxis(axis);
+  const values = splitAtCommas(text.slice(equals + 1)).map((word) => {
+    if (word === '') throw new UsageError(`--grid ${text} has an empty value`);
+    if (Object.hasOwn(NAMED, axis)) return axisValue(axis, word);
+    try {
+      return { ...axisValue(axis, parse(word)), label: word };
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      throw new UsageError(`--grid ${text}: ${word} is not YAML`);
+    }
+  });
+  return { axis, values };
+}
+
+function splitAtCommas(text: string): string[] {
+  const words = [''];
+  let depth = 0;
+  let quote = '';
+  for (const c of text) {
+    if (quote !== '') quote = c === quote ? '' : quote;
+    else if (c === '"' || c === "'") quote = c;
+    else if ('[{'.includes(c)) depth++;
+    else if (']}'.includes(c)) depth--;
+    if (c === ',' && depth === 0 && quote === '') words.push('');
+    else words[words.length - 1] += c;
+  }
+  return words.map((word) => word.trim());
+}
+
+/** The label of an axis value that settings of a base already have, if a named one fits: for the row of the baseline. */
+export function labelOfBase(axis: string, read: (key: string) => unknown): string {
+  const own = (value: string): boolean =>
+    Object.entries(NAMED[axis]!.settings(value)!).every(([key, set]) => read(key) === set);
+  if (axis === 'masking') {
+    const type = ['random', 'block', 'inverse', 'inverse+roll'].find(own);
+    return type ?? `${read('masking.type')}${read('masking.roll') ? '+roll' : ''}`;
+  }
+  const keys: Record<string, string> = {
+    predictor: 'model.predictor.type',
+    registers: 'model.registers',
+    loss: 'loss.type',
+    sinkhorn: 'clustering.sinkhorn',
+    positions: 'model.positions',
+  };
+  const value = read(keys[axis] ?? axis);
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

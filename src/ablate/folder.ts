@@ -1,0 +1,152 @@
+// The folder of an ablation: its plan for the processes that run cells and for the report, and where each cell stands.
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseConfig } from '../config/index.js';
+import { DataError, UsageError } from '../errors.js';
+import { lockHolder } from '../features/lock.js';
+import { CELL, cellFolder, findCell } from '../results/cell.js';
+import { writeJson, writeText } from '../results/files.js';
+import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
+import { type Plan, type PlannedCell, type PlannedRun, runFolder } from './plan.js';
+
+/** Configs of all runs: what a process that runs a cell reads. */
+const RUNS = 'runs.json';
+/** Of a cell that failed; gone as soon as it is tried again. */
+const FAILED = 'failed.json';
+
+/** Writes plan and runs, and the grid beside them. @throws UsageError when the folder is another ablation's */
+export async function writePlan(
+  out: string,
+  plan: Plan,
+  gridText: string | null,
+  command: string,
+): Promise<void> {
+  const known = existsSync(join(out, PLAN)) ? await readPlan(out) : undefined;
+  if (known && known.name !== plan.grid.name) {
+    throw new UsageError(`${out} holds the ablation ${known.name}: choose another folder with --out`);
+  }
+  await mkdir(out, { recursive: true });
+  const { grid } = plan;
+  const config = plan.runs[0]!.config;
+  const stored: AblationPlan = {
+    schema: 1,
+    name: grid.name,
+    title: grid.title,
+    command,
+    design: grid.design,
+    base: grid.base,
+    axes: [...grid.axes],
+    baseline: grid.baseline,
+    seeds: [...grid.seeds],
+    probe_seeds: [...grid.probeSeeds],
+    threads: grid.threads,
+    scale: {
+      steps: config.train.steps,
+      batch: config.train.batch,
+      data: config.data.source,
+      width: config.model.width,
+      depth: config.model.depth,
+    },
+    arms: grid.arms.map((arm, i) => ({
+      ...arm,
+      values: { ...arm.values },
+      settings: { ...arm.settings },
+      cells: plan.cells
+        .filter((cell) => cell.arm === i)
+        .map(({ id, seed, probeSeed, evaluation }) => ({
+          id,
+          seed,
+          probe_seed: probeSeed,
+          evaluation: evaluation.name,
+        })),
+    })),
+    evaluations: plan.evals.map(({ name, task }) => ({ name, task })),
+    paper: { ...grid.paper },
+  };
+  await writeJson(join(out, PLAN), stored);
+  await writeJson(join(out, RUNS), {
+    early_stop: grid.earlyStop,
+    base: grid.base,
+    set: grid.set,
+    arms: grid.arms.map(({ settings }) => settings),
+    runs: plan.runs,
+    cells: plan.cells,
+  });
+  if (gridText !== null) await writeText(join(out, 'grid.yaml'), gridText);
+  await writeText(join(out, '.gitignore'), 'runs/\nwork/\nslurm/\nruns.json\n*.lock\n');
+}
+
+export interface StoredRuns {
+  readonly early_stop: boolean;
+  readonly base: string;
+  readonly set: Record<string, unknown>;
+  readonly arms: readonly Record<string, unknown>[];
+  readonly runs: readonly PlannedRun[];
+  readonly cells: readonly PlannedCell[];
+}
+
+/** @throws DataError when the folder has no plan */
+export async function readRuns(out: string): Promise<StoredRuns> {
+  const file = join(out, RUNS);
+  try {
+    const stored = JSON.parse(await readFile(file, 'utf8')) as StoredRuns;
+    return {
+      ...stored,
+      runs: stored.runs.map((run) => ({ ...run, config: parseConfig(run.config as never, file) })),
+    };
+  } catch (error) {
+    throw new DataError(
+      `${file} cannot be read (${(error as Error).message}): run capi ablate --grid FILE --out ${out} again`,
+    );
+  }
+}
+
+/** How a cell stands. */
+export interface CellState {
+  readonly cell: PlannedCell;
+  readonly state: 'waiting' | 'running' | 'failed' | 'done' | 'collapsed' | 'diverged';
+  readonly reason: string | null;
+}
+
+export const runLock = (out: string, run: string): string => join(out, 'work', `${run}.lock`);
+
+export async function cellStates(out: string, cells: readonly PlannedCell[]): Promise<CellState[]> {
+  const states: CellState[] = [];
+  for (const cell of cells) {
+    const record = await findCell(out, cell.id);
+    if (record) {
+      states.push({ cell, state: record.run.state, reason: record.run.reason });
+      continue;
+    }
+    const running = await lockHolder(runLock(out, cell.run));
+    const failure = running ? undefined : await readFailure(out, cell.id);
+    states.push({
+      cell,
+      state: running ? 'running' : failure ? 'failed' : 'waiting',
+      reason: running ? `process ${running.pid} on ${running.host}` : (failure ?? null),
+    });
+  }
+  return states;
+}
+
+export const isFinished = (out: string, id: string): boolean => existsSync(join(cellFolder(out, id), CELL));
+
+export async function writeFailure(out: string, id: string, reason: string): Promise<void> {
+  await mkdir(cellFolder(out, id), { recursive: true });
+  await writeJson(join(cellFolder(out, id), FAILED), { reason, time: new Date().toISOString() });
+}
+
+export async function readFailure(out: string, id: string): Promise<string | undefined> {
+  try {
+    return (JSON.parse(await readFile(join(cellFolder(out, id), FAILED), 'utf8')) as { reason: string })
+      .reason;
+  } catch {
+    return undefined;
+  }
+}
+
+export const clearFailure = (out: string, id: string): Promise<void> =>
+  rm(join(cellFolder(out, id), FAILED), { force: true });
+
+export { runFolder };

@@ -1,0 +1,361 @@
+// A grid: from a file or from words on the command line to arms, seeds and evaluations. Knows no engine and opens no data.
+import { existsSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { parse, YAMLParseError } from 'yaml';
+import { z } from 'zod';
+import { flatten, type Mapping } from '../config/keys.js';
+import { nearest } from '../config/nearest.js';
+import { UsageError } from '../errors.js';
+import { hashOf } from '../tensor/hash.js';
+import { type AxisValue, axisValue, inlineAxis, labelOfBase, type Settings } from './axes.js';
+
+const evaluation = z.strictObject({
+  /** Name of its column; default: the task. */
+  name: z
+    .string()
+    .regex(/^[\w.-]+$/, 'letters, digits, . _ and -')
+    .optional(),
+  task: z.enum(['cls', 'seg']),
+  /** Labelled sources; null: the data of the base. */
+  train: z.string().min(1).nullable().default(null),
+  test: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .nullable()
+    .default(null),
+  protocol: z.string().min(1).default('quick'),
+  weights: z.enum(['ema', 'student']).default('ema'),
+  limit: z.int().min(2).nullable().default(null),
+});
+export type GridEvaluation = Omit<z.infer<typeof evaluation>, 'name'> & { name: string };
+
+const seeds = z.union([
+  z
+    .int()
+    .min(1)
+    .transform((n) => Array.from({ length: n }, (_, i) => i)),
+  z.array(z.int().min(0)).min(1),
+]);
+
+/** Resources of a Slurm job, as sbatch takes them. */
+const slurm = z.strictObject({
+  partition: z.string().optional(),
+  account: z.string().optional(),
+  time: z.union([z.string(), z.int()]).optional(),
+  mem: z.union([z.string(), z.int()]).optional(),
+  gres: z.string().optional(),
+  constraint: z.string().optional(),
+  qos: z.string().optional(),
+  /** Jobs of an array that run at once. */
+  at_once: z.int().min(1).optional(),
+  /** Lines of shell before capi starts: modules, environments. */
+  setup: z.string().optional(),
+});
+export type SlurmResources = z.infer<typeof slurm>;
+
+const gridSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[\w.-]+$/, 'letters, digits, . _ and -')
+    .optional(),
+  /** What the report says above the tables. */
+  title: z.string().optional(),
+  base: z.string().min(1).default('quickstart'),
+  /** Changes of the base, nested or dotted. */
+  set: z.record(z.string(), z.unknown()).default({}),
+  design: z.enum(['crossed', 'one-factor']).optional(),
+  axes: z.record(z.string(), z.array(z.unknown()).min(1)).default({}),
+  /** Arms that set several keys at once: axes and config keys alike. */
+  arms: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({}),
+  /** Name of the arm that others are compared with; default: the base itself. */
+  baseline: z.string().optional(),
+  seeds: seeds.default([0, 1, 2]),
+  probe_seeds: seeds.default([0]),
+  threads: z.int().min(1).default(1),
+  evals: z.array(evaluation).min(1),
+  /** End a run that collapsed; it is evaluated as it stands. */
+  early_stop: z.boolean().default(true),
+  slurm: slurm.default({}),
+  /** The paper's numbers: arm -> column -> value in per cent, where a column is EVALUATION.HEAD or EVALUATION.HEAD.SOURCE. */
+  paper: z.record(z.string(), z.record(z.string(), z.number())).default({}),
+});
+
+/** An arm of a grid. */
+export interface Arm {
+  readonly name: string;
+  /** Of a one-factor design: the axis that it varies; null for the baseline, for named arms and for crossed ones. */
+  readonly axis: string | null;
+  /** Label by axis. */
+  readonly values: Readonly<Record<string, string>>;
+  /** By dotted key, what it sets on top of the base. */
+  readonly settings: Settings;
+}
+
+export interface Grid {
+  readonly name: string;
+  readonly title: string | null;
+  /** File, or the words of the command line. */
+  readonly origin: string;
+  readonly base: string;
+  readonly set: Settings;
+  readonly design: 'crossed' | 'one-factor' | 'named';
+  readonly axes: readonly string[];
+  readonly arms: readonly Arm[];
+  /** Place among the arms. */
+  readonly baseline: number;
+  readonly seeds: readonly number[];
+  readonly probeSeeds: readonly number[];
+  readonly threads: number;
+  readonly evals: readonly GridEvaluation[];
+  readonly earlyStop: boolean;
+  readonly slurm: SlurmResources;
+  readonly paper: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+/** What the command line adds. */
+export interface GridRequest {
+  /** Values of --grid. */
+  readonly grids: readonly string[];
+  readonly base?: string | undefined;
+  /** KEY=VALUE words of --set, already parsed. */
+  readonly set: Settings;
+  readonly design?: 'crossed' | 'one-factor' | undefined;
+  readonly seeds?: number | undefined;
+  readonly probeSeeds?: number | undefined;
+  readonly evals?: readonly ('cls' | 'seg')[] | undefined;
+  /** Reads a key of the base's config, with `set` applied. */
+  readonly baseValue: (base: string, set: Settings, key: string) => unknown;
+}
+
+/**
+ * The grid that a command asks for. Faults that can be seen without opening anything are collected.
+ * @throws UsageError with all of them
+ */
+export function readGrid(request: GridRequest): Grid {
+  const files = request.grids.filter((text) => existsSync(text));
+  if (files.length > 1 || (files.length === 1 && request.grids.length > 1)) {
+    throw new UsageError(
+      `--grid takes one file, or any number of AXIS=V1,V2; here are ${request.grids.join(' and ')}`,
+    );
+  }
+  return files.length === 1 ? fileGrid(files[0]!, request) : inlineGrid(request);
+}
+
+function inlineGrid(request: GridRequest): Grid {
+  const faults: string[] = [];
+  const axes: Record<string, AxisValue[]> = {};
+  for (const text of request.grids) {
+    attempt(faults, () => {
+      const { axis, values } = inlineAxis(text);
+      if (axes[axis]) throw new UsageError(`--grid names the axis ${axis} twice`);
+      axes[axis] = values;
+    });
+  }
+  refuse(faults);
+  const base = request.base ?? 'quickstart';
+  const n = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+  const evals = (request.evals ?? ['cls', 'seg']).map((task) => evaluation.parse({ task }));
+  const design = request.design ?? 'crossed';
+  return finish(request, {
+    name: `${basename(base).replace(/\.ya?ml$/, '')}-${hashOf({ base, axes, design, set: request.set }).slice(0, 8)}`,
+    title: null,
+    origin: request.grids.join(' '),
+    base,
+    set: request.set,
+    design,
+    axes,
+    arms: {},
+    baseline: undefined,
+    seeds: n(request.seeds ?? 3),
+    probeSeeds: n(request.probeSeeds ?? 1),
+    threads: 1,
+    evals,
+    earlyStop: true,
+    slurm: {},
+    paper: {},
+  });
+}
+
+function fileGrid(file: string, request: GridRequest): Grid {
+  for (const [flag, given] of [
+    ['--base', request.base],
+    ['--design', request.design],
+    ['--seeds', request.seeds],
+    ['--probe-seeds', request.probeSeeds],
+    ['--evals', request.evals],
+  ] as const) {
+    if (given !== undefined) throw new UsageError(`${flag} is for inline grids: ${file} says it itself`);
+  }
+  let value: unknown;
+  try {
+    value = parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    const why = (error as Error).message.split('\n')[0]!.replace(/:$/, '');
+    throw new UsageError(
+      error instanceof YAMLParseError ? `${file} is not YAML: ${why}` : `cannot read ${file}: ${why}`,
+    );
+  }
+  const faults: string[] = [];
+  const known = Object.keys(gridSchema.shape);
+  for (const key of Object.keys((value as Mapping | null) ?? {})) {
+    if (known.includes(key)) continue;
+    const guess = nearest(key, known);
+    faults.push(
+      `${file} has the unknown key ${key}${guess ? `; did you mean ${guess}?` : ` (keys: ${known.join(', ')})`}`,
+    );
+  }
+  const parsed = gridSchema.safeParse(value);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      if (issue.code !== 'unrecognized_keys' || issue.path.length > 0) {
+        faults.push(`${file}: ${issue.path.join('.') || 'the file'}: ${issue.message}`);
+      }
+    }
+  }
+  refuse(faults);
+  const g = parsed.data!;
+  const axes: Record<string, AxisValue[]> = {};
+  for (const [axis, values] of Object.entries(g.axes)) {
+    attempt(faults, () => {
+      axes[axis] = values.map((v) => axisValue(axis, v));
+    });
+  }
+  const arms: Record<string, Settings> = {};
+  for (const [name, sets] of Object.entries(g.arms)) {
+    attempt(faults, () => {
+      arms[name] = Object.assign(
+        {},
+        ...Object.entries(sets ?? {}).map(([axis, v]) => axisValue(axis, v).settings),
+      );
+    });
+  }
+  if (g.design === undefined && Object.keys(g.axes).length > 0) {
+    faults.push(
+      `${file}: design is missing; accepted: crossed (every combination), one-factor (each axis around the base)`,
+    );
+  }
+  refuse(faults);
+  return finish(request, {
+    name: g.name ?? basename(file).replace(/\.ya?ml$/, ''),
+    title: g.title ?? null,
+    origin: file,
+    base: g.base,
+    set: { ...Object.fromEntries(flatten(g.set)), ...request.set },
+    design: g.design ?? 'named',
+    axes,
+    arms,
+    baseline: g.baseline,
+    seeds: g.seeds,
+    probeSeeds: g.probe_seeds,
+    threads: g.threads,
+    evals: g.evals,
+    earlyStop: g.early_stop,
+    slurm: g.slurm,
+    paper: g.paper,
+  });
+}
+
+type Unfinished = Omit<Grid, 'axes' | 'arms' | 'baseline' | 'evals'> & {
+  axes: Record<string, AxisValue[]>;
+  arms: Record<string, Settings>;
+  baseline: string | undefined;
+  evals: readonly z.infer<typeof evaluation>[];
+};
+
+/** Name of the arm that changes nothing. */
+export const BASE_ARM = 'base';
+
+function finish(request: GridRequest, g: Unfinished): Grid {
+  const faults: string[] = [];
+  const read = (key: string): unknown => request.baseValue(g.base, g.set, key);
+  const arms: Arm[] = [];
+  if (g.design === 'crossed') {
+    let made: Arm[] = [{ name: '', axis: null, values: {}, settings: {} }];
+    for (const [axis, values] of Object.entries(g.axes)) {
+      made = made.flatMap((arm) =>
+        values.map(({ label, settings }) => ({
+          ...arm,
+          values: { ...arm.values, [axis]: label },
+          settings: { ...arm.settings, ...settings },
+        })),
+      );
+    }
+    arms.push(...made.map((arm) => ({ ...arm, name: nameOf(arm.values) })));
+  } else {
+    const own = Object.fromEntries(Object.keys(g.axes).map((axis) => [axis, labelOfBase(axis, read)]));
+    arms.push({ name: BASE_ARM, axis: null, values: own, settings: {} });
+    for (const [axis, values] of Object.entries(g.axes)) {
+      let asBase = 0;
+      for (const { label, settings } of values) {
+        const same = Object.entries(settings).every(
+          ([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v),
+        );
+        if (same && ++asBase === 1) continue; // the row of the baseline itself
+        arms.push({ name: `${axis}=${label}`, axis, values: { ...own, [axis]: label }, settings });
+      }
+    }
+  }
+  for (const [name, settings] of Object.entries(g.arms))
+    arms.push({ name, axis: null, values: {}, settings });
+  const isBase = ({ settings }: Arm): boolean =>
+    Object.entries(settings).every(([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v));
+  let baseline =
+    g.baseline === undefined ? arms.findIndex(isBase) : arms.findIndex(({ name }) => name === g.baseline);
+  if (g.baseline !== undefined && baseline < 0) {
+    const guess = nearest(
+      g.baseline,
+      arms.map(({ name }) => name),
+    );
+    faults.push(
+      `baseline is ${g.baseline}, which is no arm${guess ? `; did you mean ${guess}?` : ''} (arms: ${arms.map(({ name }) => name).join(', ')})`,
+    );
+  }
+  if (baseline < 0) baseline = 0;
+  const evals = g.evals.map((e) => ({ ...e, name: e.name ?? e.task }));
+  for (const [i, { name }] of evals.entries()) {
+    if (evals.findIndex((e) => e.name === name) < i)
+      faults.push(`two evaluations are named ${name}: give them a name each`);
+  }
+  for (const list of [g.seeds, g.probeSeeds]) {
+    if (new Set(list).size < list.length) faults.push(`a seed stands twice in [${list.join(', ')}]`);
+  }
+  for (const name of Object.keys(g.paper)) {
+    if (arms.some((arm) => arm.name === name)) continue;
+    const guess = nearest(
+      name,
+      arms.map((arm) => arm.name),
+    );
+    faults.push(
+      `paper names the arm ${name}, which the grid does not have${guess ? `; did you mean ${guess}?` : ''}`,
+    );
+  }
+  refuse(faults);
+  return { ...g, axes: Object.keys(g.axes), arms, baseline, evals };
+}
+
+const nameOf = (values: Record<string, string>): string =>
+  Object.entries(values)
+    .map(([axis, label]) => `${axis}=${label}`)
+    .join(' ');
+
+/** Runs `work`; what it refuses is noted. */
+export function attempt(faults: string[], work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    faults.push(error.message);
+  }
+}
+
+/** @throws UsageError with all faults, if there are any */
+export function refuse(faults: readonly string[]): void {
+  if (faults.length === 0) return;
+  const distinct = [...new Set(faults)];
+  const count = distinct.length === 1 ? '' : `${distinct.length} faults: `;
+  throw new UsageError(
+    count + distinct.map((text, i) => (distinct.length === 1 ? text : `(${i + 1}) ${text}`)).join('; '),
+    {
+      faults: distinct,
+    },
+  );
+}

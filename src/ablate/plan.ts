@@ -1,0 +1,178 @@
+// From a grid to what will run: configs of all arms, runs and cells under names made of their contents. Opens all data, and lists all faults at once.
+import { join } from 'node:path';
+import { type Config, checkSizes, identity, imageSize, loadConfig } from '../config/index.js';
+import { openEngine } from '../engine/select.js';
+import { CapiError } from '../errors.js';
+import { openSource } from '../images/index.js';
+import { modelSizes } from '../model/sizes.js';
+import { resolveEngine } from '../pretrain/prepare.js';
+import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
+import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { hashOf } from '../tensor/hash.js';
+import { type Grid, type GridEvaluation, refuse } from './grid.js';
+
+/** One pretraining: an arm and a seed. */
+export interface PlannedRun {
+  /** Of all settings and the data. */
+  readonly id: string;
+  readonly arm: number;
+  readonly seed: number;
+  /** Complete, engine resolved. */
+  readonly config: Config;
+}
+
+/** One evaluation of a run with one probe seed. */
+export interface PlannedCell {
+  readonly id: string;
+  readonly run: string;
+  readonly arm: number;
+  readonly seed: number;
+  readonly probeSeed: number;
+  readonly evaluation: PlannedEvaluation;
+}
+
+/** An evaluation with its sources named. */
+export type PlannedEvaluation = Omit<GridEvaluation, 'train' | 'test'> & { train: string; tests: string[] };
+
+export interface Plan {
+  readonly grid: Grid;
+  readonly evals: readonly PlannedEvaluation[];
+  /** Seed by seed, so that a study that is cut short has every arm. */
+  readonly runs: readonly PlannedRun[];
+  readonly cells: readonly PlannedCell[];
+}
+
+/** Names of folders are this many digits of a hash. */
+const DIGITS = 16;
+
+/**
+ * Resolves every arm, looks for arms that come to the same, opens training and evaluation data and reads the protocols.
+ * @throws UsageError with all faults of the grid and its data
+ */
+export async function planGrid(grid: Grid): Promise<Plan> {
+  const faults: string[] = [];
+  const note = async (work: () => unknown): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof CapiError)) throw error;
+      faults.push(error.message);
+    }
+  };
+  const configs: (Config | undefined)[] = [];
+  for (const arm of grid.arms) {
+    configs.push(undefined);
+    await note(() => {
+      try {
+        const config = armConfig(grid, arm.settings);
+        checkSizes(config);
+        configs[configs.length - 1] = config;
+      } catch (error) {
+        if (error instanceof CapiError) error.message = `arm ${arm.name}: ${error.message}`;
+        throw error;
+      }
+    });
+  }
+  for (const [i, config] of configs.entries()) {
+    const twin = configs.findIndex((c, j) => j < i && c && config && sameRun(c, config));
+    if (twin >= 0)
+      faults.push(
+        `the arms ${grid.arms[twin]!.name} and ${grid.arms[i]!.name} are the same: no setting that counts differs`,
+      );
+  }
+
+  const identities = new Map<string, string>();
+  const usable = configs.filter((c) => c !== undefined);
+  for (const source of new Set(usable.map(({ data }) => data.source))) {
+    const { height, width } = modelSizes(usable.find(({ data }) => data.source === source)!);
+    await note(async () => {
+      const opened = await openSource(source, { split: 'train', size: Math.max(height, width) });
+      identities.set(source, await opened.identity());
+    });
+  }
+  const base = usable[grid.baseline] ?? usable[0];
+  const evals = grid.evals.map((e): PlannedEvaluation => {
+    const { train, test, ...rest } = e;
+    const data = base?.data.source ?? '';
+    const tests = test === null ? [data] : typeof test === 'string' ? [test] : test;
+    return { ...rest, train: train ?? data, tests };
+  });
+  const evaluationHashes: string[] = [];
+  for (const e of evals) {
+    evaluationHashes.push('');
+    if (base)
+      await note(async () => {
+        evaluationHashes[evaluationHashes.length - 1] = await evaluationHash(e, base);
+      });
+  }
+  refuse(faults);
+
+  const engine = await openEngine(base!.engine);
+  const runs: PlannedRun[] = [];
+  const cells: PlannedCell[] = [];
+  for (const seed of grid.seeds) {
+    for (const [arm, config] of configs.entries()) {
+      const resolved = resolveEngine(
+        { ...config!, seed },
+        { name: engine.name, device: engine.device, threads: grid.threads },
+      );
+      const { hash } = identity(resolved, { dataIdentity: identities.get(resolved.data.source)! });
+      const run = { id: hash.slice(0, DIGITS), arm, seed, config: resolved };
+      runs.push(run);
+      for (const [i, evaluation] of evals.entries()) {
+        for (const probeSeed of grid.probeSeeds) {
+          const id = hashOf({ run: hash, evaluation: evaluationHashes[i], probeSeed }).slice(0, DIGITS);
+          cells.push({ id, run: run.id, arm, seed, probeSeed, evaluation });
+        }
+      }
+    }
+  }
+  return { grid, evals, runs, cells };
+}
+
+/** The config of an arm but for its seed. @throws UsageError */
+export function armConfig(grid: Pick<Grid, 'base' | 'set' | 'threads'>, settings: Grid['set']): Config {
+  return loadConfig({
+    preset: grid.base,
+    overrides: { ...grid.set, ...settings, 'engine.threads': grid.threads, evals: [] },
+  }).config;
+}
+
+const sameRun = (a: Config, b: Config): boolean => {
+  const hash = (c: Config): string => identity(c, { dataIdentity: c.data.source }).hash;
+  return hash(a) === hash(b);
+};
+
+/** Hash of what decides an evaluation's numbers but the encoder and the probe seed. @throws UsageError, DataError */
+async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<string> {
+  const protocol = loadProtocol(e.protocol, SECTION[e.task]);
+  const side = protocol.settings.transform.image_size;
+  const [height, width] = side === null ? imageSize(config) : [side, side];
+  const sets = await openSets(
+    { train: e.train, tests: e.tests, limit: e.limit },
+    { size: { height, width } },
+  );
+  for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
+    const missing = e.task === 'cls' ? !source.labels : !source.labelMapClasses;
+    if (missing)
+      refuse([
+        `evaluation ${e.name}: ${source.uri} has no ${e.task === 'cls' ? 'class labels' : 'label maps'}`,
+      ]);
+  }
+  const split = splitOf(e.task, sets, protocol.settings);
+  if (split.train.length === 0 || split.validation.length === 0) {
+    refuse([
+      `evaluation ${e.name}: ${sets.train.indices.length} images of ${e.train} are too few to train on and to select by`,
+    ]);
+  }
+  return hashOf({
+    task: e.task,
+    settings: protocol.settings,
+    train: sets.train.identity,
+    tests: sets.tests.map(({ data }) => data.identity),
+    weights: e.weights,
+    limit: e.limit,
+  });
+}
+
+export const runFolder = (out: string, run: string): string => join(out, 'runs', run);

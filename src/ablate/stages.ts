@@ -1,0 +1,243 @@
+// The two stages of a cell, in the process that runs it: pretrain the arm, then evaluate what came out and write the record.
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openEngine } from '../engine/select.js';
+import { DataError, DivergedError } from '../errors.js';
+import { parameterCount, stepFlop } from '../pretrain/cost.js';
+import { pretrain } from '../pretrain/loop.js';
+import { type Line, readLines, type StepReport } from '../pretrain/metrics.js';
+import { prepareRun } from '../pretrain/prepare.js';
+import { evaluate } from '../probes/evaluation/evaluate.js';
+import { readPredictions } from '../probes/evaluation/predictions.js';
+import { type CellRecord, cellFolder, type RunSummary, writeCell } from '../results/cell.js';
+import { writeCounts } from '../results/counts.js';
+import { environment } from '../results/environment.js';
+import { writeJson } from '../results/files.js';
+import { hashOf } from '../tensor/hash.js';
+import { commandsOf } from './commands.js';
+import { headCounts } from './counts.js';
+import { clearFailure, type StoredRuns } from './folder.js';
+import { type PlannedCell, type PlannedRun, runFolder } from './plan.js';
+
+/** Bytes that the features of an evaluation may take: the same for any number of jobs, so that results are. */
+const MEMORY = 4e9;
+const CURVE_POINTS = 200;
+/** Share of a run before which no arm is given up. */
+const GRACE = 0.25;
+
+export interface Watch {
+  readonly signal: AbortSignal;
+  onProgress(stage: string, done: number, total: number, secondsLeft: number): void;
+  onMessage(text: string): void;
+}
+
+type Outcome = Pick<RunSummary, 'state' | 'reason' | 'step'>;
+const outcomeFile = (out: string, run: string): string => join(runFolder(out, run), 'outcome.json');
+
+/**
+ * Why a run has collapsed, if it has: at most one prototype, or one in a hundred, is in use, or all target features are one vector. Looked at
+ * after a quarter of the run.
+ */
+export function collapse(report: StepReport, prototypes: number): string | undefined {
+  const { health, step, steps } = report;
+  if (!health || step < GRACE * steps) return undefined;
+  if (
+    health.deadShare !== undefined &&
+    (1 - health.deadShare) * prototypes <= Math.max(1.5, 0.01 * prototypes)
+  ) {
+    return `collapsed at step ${step} of ${steps}: ${Math.round((1 - health.deadShare) * prototypes)} of ${prototypes} prototypes in use`;
+  }
+  if (health.spread !== undefined && health.spread < 0.01) {
+    return `collapsed at step ${step} of ${steps}: the target features vary by ${(100 * health.spread).toFixed(2)} % of their square`;
+  }
+  return undefined;
+}
+
+/** Trains a run to its end, or goes on with it, unless it has ended. @throws what capi pretrain throws, but for runs that diverged */
+export async function pretrainStage(
+  out: string,
+  run: PlannedRun,
+  stored: StoredRuns,
+  watch: Watch,
+): Promise<Outcome> {
+  const file = outcomeFile(out, run.id);
+  if (existsSync(file)) return JSON.parse(await readFile(file, 'utf8')) as Outcome;
+  const prepared = await prepareRun(run.config);
+  if (!prepared.identity.hash.startsWith(run.id)) {
+    throw new DataError(
+      `the data of run ${run.id} (${run.config.data.source}) is not what it was when the ablation was planned: run capi ablate again`,
+    );
+  }
+  let outcome: Outcome;
+  try {
+    const { stopped, step } = await pretrain({
+      ...prepared,
+      folder: runFolder(out, run.id),
+      signal: watch.signal,
+      ...(stored.early_stop
+        ? { stopWhen: (report) => collapse(report, run.config.clustering.prototypes) }
+        : {}),
+      onMessage: watch.onMessage,
+      onStep: (r) => watch.onProgress('pretrain', r.step, r.steps, r.secondsLeft),
+    });
+    outcome = { state: stopped === null ? 'done' : 'collapsed', reason: stopped, step };
+  } catch (error) {
+    if (!(error instanceof DivergedError)) throw error;
+    outcome = {
+      state: 'diverged',
+      reason: error.message.split(';')[0]!,
+      step: Number(error.details.step ?? 0),
+    };
+  }
+  await writeJson(file, outcome);
+  return outcome;
+}
+
+/** Evaluates a run that has ended and writes the cell's record. A run that diverged has a record without results. */
+export async function evaluateStage(
+  out: string,
+  run: PlannedRun,
+  cell: PlannedCell,
+  stored: StoredRuns,
+  watch: Watch,
+): Promise<void> {
+  const begin = performance.now();
+  const { evaluation } = cell;
+  const work = join(out, 'work', cell.id);
+  const engine = await openEngine(run.config.engine);
+  const summary = await summarise(out, run);
+  const folder = cellFolder(out, cell.id);
+  const settings = stored.arms[cell.arm]!;
+  const shared = {
+    schema: 1 as const,
+    id: cell.id,
+    task: evaluation.task,
+    evaluation: evaluation.name,
+    settings: { ...settings },
+    seed: cell.seed,
+    probe_seed: cell.probeSeed,
+    threads: run.config.engine.threads ?? 1,
+    run: summary,
+    config: run.config as unknown as Record<string, unknown>,
+    request: {
+      train: evaluation.train,
+      tests: evaluation.tests,
+      protocol: evaluation.protocol,
+      weights: evaluation.weights,
+      limit: evaluation.limit,
+    },
+    commands: commandsOf(stored, run, cell),
+  };
+  let found: Pick<CellRecord, 'results' | 'protocol' | 'train' | 'tests' | 'classes' | 'counts' | 'notes'> = {
+    results: [],
+    protocol: null,
+    train: null,
+    tests: [],
+    classes: [],
+    counts: null,
+    notes: [],
+  };
+  await mkdir(folder, { recursive: true });
+  if (summary.state !== 'diverged') {
+    const [done] = await evaluate({
+      task: evaluation.task,
+      engine,
+      encoders: [runFolder(out, run.id)],
+      train: evaluation.train,
+      tests: evaluation.tests,
+      protocol: evaluation.protocol,
+      weights: evaluation.weights,
+      floors: false,
+      memory: MEMORY,
+      limit: evaluation.limit,
+      seed: cell.probeSeed,
+      out: join(work, 'evals'),
+      store: join(work, 'store'),
+      force: false,
+      watch: {
+        signal: watch.signal,
+        onMessage: watch.onMessage,
+        onStage: (_, stage, n, total) =>
+          watch.onProgress(`${evaluation.name}: ${stage}`, n, total, Number.NaN),
+      },
+    });
+    const { record, file } = done!;
+    const { left_out, ...counts } = await writeCounts(
+      folder,
+      headCounts(record, await readPredictions(file, record)),
+    );
+    const { features, ...card } = record.protocol.card; // an arm may lack a source; its other rows are comparable
+    found = {
+      results: record.results,
+      protocol: { name: record.protocol.name, hash: hashOf(card), card: record.protocol.card },
+      train: record.train,
+      tests: record.tests.map(({ reads, ...test }) => test),
+      classes: record.classes,
+      counts,
+      notes: [
+        ...record.notes,
+        ...(left_out.length > 0
+          ? [`no per-image counts of ${left_out.join(', ')}: the file would pass 1 MB`]
+          : []),
+      ],
+    };
+  }
+  await writeCell(out, {
+    ...shared,
+    ...found,
+    created: new Date().toISOString(),
+    seconds: (performance.now() - begin) / 1000,
+    environment: environment(engine),
+  });
+  await clearFailure(out, cell.id);
+  await rm(work, { recursive: true, force: true });
+}
+
+/** What the run's files say of it. */
+async function summarise(out: string, run: PlannedRun): Promise<RunSummary> {
+  const outcome = JSON.parse(await readFile(outcomeFile(out, run.id), 'utf8')) as Outcome;
+  const lines = (await readLines(runFolder(out, run.id))).filter((line) => line.step! <= outcome.step);
+  const looks = lines.filter((line) => HEALTH.some((key) => key in line));
+  const last = looks.at(-1);
+  const { batch } = run.config.train;
+  const rate = lines.at(-1)?.images_per_second ?? null;
+  return {
+    id: run.id,
+    ...outcome,
+    images: outcome.step * batch,
+    health: last
+      ? Object.fromEntries(HEALTH.filter((key) => key in last).map((key) => [key, last[key]!]))
+      : {},
+    curve: curveOf(lines),
+    seconds: rate ? (outcome.step * batch) / rate : null,
+    parameters: parameterCount(run.config),
+    flop_per_step: stepFlop(run.config),
+  };
+}
+
+const HEALTH = ['dead_share', 'dominance', 'position_information', 'spread', 'position_share'];
+const SHOWN = ['step', 'capi_loss', 'clustering_loss', 'target_entropy', 'gradient_norm', 'lr'];
+
+/** Evenly spread steps: losses and entropy are means over the steps up to each point, health its last look. */
+function curveOf(lines: readonly Line[]): Record<string, number | null>[] {
+  const points = Math.min(CURVE_POINTS, lines.length);
+  return Array.from({ length: points }, (_, i) => {
+    const part = lines.slice(
+      Math.floor((i * lines.length) / points),
+      Math.floor(((i + 1) * lines.length) / points),
+    );
+    const end = part.at(-1)!;
+    const point: Record<string, number | null> = {};
+    for (const key of SHOWN) {
+      if (!(key in end)) continue;
+      const values = part.map((line) => line[key]).filter((x) => typeof x === 'number');
+      const mean = values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : null;
+      point[key] =
+        key === 'step' || key === 'lr' ? end[key]! : mean === null ? null : Number(mean.toPrecision(6));
+    }
+    const look = part.findLast((line) => HEALTH.some((key) => key in line));
+    for (const key of HEALTH) if (look && key in look) point[key] = look[key]!;
+    return point;
+  });
+}

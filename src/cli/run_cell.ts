@@ -1,0 +1,70 @@
+// What the processes of an ablation do: one run and its cells, or one stage of them. Started by `capi ablate` and by the jobs of a cluster.
+import { type CellState, isFinished, readRuns, runLock } from '../ablate/folder.js';
+import type { JobReport } from '../ablate/pool.js';
+import { evaluateStage, pretrainStage } from '../ablate/stages.js';
+import { InterruptedError, UsageError } from '../errors.js';
+import { takeLock } from '../features/lock.js';
+import { Progress } from './progress.js';
+import { interruptible } from './signals.js';
+
+export interface CellFlags {
+  out: string;
+  run: string;
+  cells: readonly string[];
+  /** End when standard input ends: the process that started this one is gone. */
+  attached: boolean;
+}
+
+/** Pretrains the run if it has not ended, then evaluates the named cells. */
+export async function runCell(flags: CellFlags): Promise<{ run: string; cells: string[] }> {
+  const stored = await readRuns(flags.out);
+  const run = stored.runs.find(({ id }) => id === flags.run);
+  if (!run) throw new UsageError(`${flags.out} has no run ${flags.run}`);
+  const cells = flags.cells.map((id) => {
+    const cell = stored.cells.find((c) => c.id === id && c.run === run.id);
+    if (!cell) throw new UsageError(`${flags.out} has no cell ${id} of run ${run.id}`);
+    return cell;
+  });
+  return interruptible(async (signal) => {
+    const stop = new AbortController();
+    const end = (reason: string): void => {
+      if (!stop.signal.aborted) stop.abort(reason);
+    };
+    signal.addEventListener('abort', () => end(String(signal.reason)), { once: true });
+    if (flags.attached) process.stdin.on('close', () => end('the end of capi ablate')).resume();
+    const progress = new Progress<JobReport>(
+      process.stderr,
+      ({ stage, done, total }) => `${stage} ${done}/${total}`,
+      (report) => report,
+      2000,
+    );
+    const watch = {
+      signal: stop.signal,
+      onMessage: (text: string) => progress.message(text),
+      onProgress: (stage: string, done: number, total: number, left: number) =>
+        progress.report({
+          run: run.id,
+          stage,
+          done,
+          total,
+          seconds_left: Number.isFinite(left) ? Math.round(left) : null,
+        }),
+    };
+    const release = await takeLock(runLock(flags.out, run.id), stop.signal);
+    try {
+      await pretrainStage(flags.out, run, stored, watch);
+      for (const cell of cells) {
+        if (isFinished(flags.out, cell.id)) continue;
+        if (stop.signal.aborted) throw new InterruptedError(`interrupted by ${stop.signal.reason}`);
+        await evaluateStage(flags.out, run, cell, stored, watch);
+      }
+    } finally {
+      await release();
+      if (flags.attached) process.stdin.destroy();
+      progress.end();
+    }
+    return { run: run.id, cells: cells.map(({ id }) => id) };
+  });
+}
+
+export type { CellState };
