@@ -6,6 +6,7 @@ import { CapiError } from '../errors.js';
 import { openSource } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
 import { resolveEngine } from '../pretrain/prepare.js';
+import { classNames } from '../probes/evaluation/classify.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 import { hashOf } from '../tensor/hash.js';
@@ -153,11 +154,9 @@ async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<str
     { size: { height, width } },
   );
   for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
-    const missing = e.task === 'cls' ? !source.labels : !source.labelMapClasses;
-    if (missing)
-      refuse([
-        `evaluation ${e.name}: ${source.uri} has no ${e.task === 'cls' ? 'class labels' : 'label maps'}`,
-      ]);
+    if (e.task === 'cls') classNames(source);
+    else if (!source.labelMapClasses)
+      refuse([`${source.uri} has no label maps: segmentation needs a source that has`]);
   }
   const split = splitOf(e.task, sets, protocol.settings);
   if (split.train.length === 0 || split.validation.length === 0) {

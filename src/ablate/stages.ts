@@ -18,6 +18,7 @@ import { hashOf } from '../tensor/hash.js';
 import { commandsOf } from './commands.js';
 import { headCounts } from './counts.js';
 import { clearFailure, type StoredRuns } from './folder.js';
+import { drawStrip } from './pictures.js';
 import { type PlannedCell, type PlannedRun, runFolder } from './plan.js';
 
 /** Bytes that the features of an evaluation may take: the same for any number of jobs, so that results are. */
@@ -129,17 +130,22 @@ export async function evaluateStage(
     },
     commands: commandsOf(stored, run, cell),
   };
-  let found: Pick<CellRecord, 'results' | 'protocol' | 'train' | 'tests' | 'classes' | 'counts' | 'notes'> = {
+  let found: Pick<
+    CellRecord,
+    'results' | 'protocol' | 'train' | 'tests' | 'classes' | 'counts' | 'pictures' | 'notes'
+  > = {
     results: [],
     protocol: null,
     train: null,
     tests: [],
     classes: [],
     counts: null,
+    pictures: null,
     notes: [],
   };
   await mkdir(folder, { recursive: true });
   if (summary.state !== 'diverged') {
+    const first = stored.cells.find(({ run: of }) => of === run.id)!.id === cell.id; // one strip a run
     const [done] = await evaluate({
       task: evaluation.task,
       engine,
@@ -175,6 +181,16 @@ export async function evaluateStage(
       tests: record.tests.map(({ reads, ...test }) => test),
       classes: record.classes,
       counts,
+      pictures: first
+        ? await drawStrip({
+            engine,
+            encoder: runFolder(out, run.id),
+            weights: evaluation.weights,
+            test: evaluation.tests[0]!,
+            folder,
+            scratch: join(work, 'pictures'),
+          })
+        : null,
       notes: [
         ...record.notes,
         ...(left_out.length > 0

@@ -58,6 +58,8 @@ export const cellSchema = z.object({
   classes: z.array(z.string()),
   /** File of per-image counts beside the record (counts.ts), and its SHA-256. */
   counts: z.object({ file: z.string(), sha256: z.string() }).nullable(),
+  /** File of feature pictures beside the record. */
+  pictures: z.string().nullable(),
   /** The whole configuration of the run: with it `capi reproduce` runs the cell again. */
   config: z.record(z.string(), z.unknown()),
   /** How the evaluation is asked for. */
