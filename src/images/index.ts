@@ -19,7 +19,7 @@ export {
   type OverlapOptions,
   overlapWarning,
 } from './overlap.js';
-export { decodeImage, decodeLabelMap, encodePng } from './pixels.js';
+export { decodeImage, decodeLabelMap, encodePng, renderSvg } from './pixels.js';
 export { type ReaderOptions, readAll } from './readers.js';
 export {
   type Box,

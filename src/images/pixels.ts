@@ -1,4 +1,4 @@
-// The only door to sharp: image files to RGB bytes or label maps, and RGB bytes to PNG.
+// The only door to sharp: image files to RGB bytes or label maps, RGB bytes and charts to PNG.
 
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
@@ -112,4 +112,11 @@ function repeatGrey(pixels: Uint8Array, channels: number): Uint8Array {
 function reason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return [...new Set(message.split('\n').filter(Boolean))].join('; '); // libvips says the same for each scan
+}
+
+/** A chart as PNG, `scale` times as large in pixels as it says. Its text needs a font on the machine. */
+export async function renderSvg(svg: string, scale: number): Promise<Uint8Array> {
+  return sharp(Buffer.from(svg), { density: 72 * scale })
+    .png({ palette: true })
+    .toBuffer();
 }

@@ -1,0 +1,119 @@
+// The scores of an ablation by column, arm and seed, and how each arm's seeds ended.
+import type { Result } from '../../results/record.js';
+import { mean } from '../statistics/differences.js';
+import type { Study, StudyCell } from './study.js';
+
+/** One kind of score: a column of a table. */
+export interface Column {
+  /** `seg.knn`, or with source, metric and convention where that is not the headline of its head. */
+  readonly key: string;
+  /** As a head of a table. */
+  readonly label: string;
+  readonly evaluation: string;
+  readonly test: string;
+  readonly source: string;
+  readonly head: string;
+  readonly metric: string;
+  readonly convention: string;
+  /** Made of a source that every arm has, and the paper's own kind of score. */
+  readonly headline: boolean;
+}
+
+/** The headline of a task, in order: attentive probe on patch tokens; k-NN, then logistic regression on patch features. */
+const HEADLINES = [
+  { task: 'seg', head: 'knn', source: 'patches', metric: 'miou', convention: 'official' },
+  { task: 'seg', head: 'logreg', source: 'patches', metric: 'miou', convention: 'official' },
+  { task: 'cls', head: 'attentive', source: 'patches', metric: 'top1', convention: 'any label' },
+] as const;
+
+const HEADS: Record<string, string> = { knn: 'k-NN', logreg: 'log. reg.' };
+const METRICS: Record<string, string> = { miou: 'mIoU', top1: 'top-1', accuracy: 'pixel acc.' };
+
+const samePlace = (c: Column, r: Result): boolean =>
+  c.test === r.test &&
+  c.source === r.source &&
+  c.head === r.head &&
+  c.metric === r.metric &&
+  c.convention === r.convention;
+
+/** All columns of the records, headlines first, otherwise as they come. */
+export function columnsOf({ cells, plan }: Study): Column[] {
+  const found = new Map<string, Column & { place: number }>();
+  for (const { record, evaluation } of cells) {
+    for (const r of record?.results ?? []) {
+      const several = (record?.tests.length ?? 0) > 1;
+      const place = HEADLINES.findIndex(
+        (h) =>
+          h.task === r.task &&
+          h.head === r.head &&
+          h.source === r.source &&
+          h.metric === r.metric &&
+          h.convention === r.convention,
+      );
+      const headline = place >= 0;
+      const words = [
+        evaluation,
+        r.head,
+        ...(headline ? [] : [r.source, r.metric, ...(r.convention === '-' ? [] : [r.convention])]),
+        ...(several ? [r.test] : []),
+      ];
+      const key = words.join('.');
+      if (found.has(key)) continue;
+      const head = HEADS[r.head] ?? r.head;
+      const metric = METRICS[r.metric] ?? r.metric;
+      const detail = headline
+        ? ''
+        : `, ${r.source}${['-', 'any label', 'official'].includes(r.convention) ? '' : `, ${r.convention}`}`;
+      const label = `${evaluation} ${head} ${metric}${detail}${several ? ` (${r.test})` : ''}`;
+      const order = headline ? place : HEADLINES.length;
+      const { test, source, metric: name, convention } = r;
+      found.set(key, {
+        key,
+        label,
+        evaluation,
+        test,
+        source,
+        head: r.head,
+        metric: name,
+        convention,
+        headline,
+        place: order,
+      });
+    }
+  }
+  const order = plan.evaluations.map(({ name }) => name);
+  return [...found.values()]
+    .sort((a, b) => a.place - b.place || order.indexOf(a.evaluation) - order.indexOf(b.evaluation))
+    .map(({ place, ...column }) => column);
+}
+
+/** One pretraining seed of an arm in one column. */
+export interface SeedScore {
+  readonly seed: number;
+  /** Mean over the probe seeds, in [0, 1]; undefined where there is none. */
+  readonly value: number | undefined;
+  readonly state: 'done' | 'collapsed' | 'diverged' | 'failed' | 'missing' | 'n/a';
+  readonly reason: string | null;
+  readonly cells: readonly StudyCell[];
+}
+
+/** How the seeds of an arm stand in a column. */
+export function seedScores(study: Study, arm: number, column: Column): SeedScore[] {
+  return study.plan.seeds.map((seed): SeedScore => {
+    const cells = study.cells.filter(
+      (c) => c.arm === arm && c.seed === seed && c.evaluation === column.evaluation,
+    );
+    const values = cells.flatMap(({ record }) => {
+      const value = record?.results.find((r) => samePlace(column, r))?.value;
+      return typeof value === 'number' ? [value] : [];
+    });
+    const records = cells.flatMap(({ record }) => (record ? [record] : []));
+    const ended = records[0]?.run;
+    const failure = cells.find(({ failure }) => failure)?.failure;
+    const base = { seed, cells, value: values.length > 0 ? mean(values) : undefined };
+    if (ended && ended.state !== 'done') return { ...base, state: ended.state, reason: ended.reason };
+    if (values.length > 0) return { ...base, state: 'done', reason: null };
+    if (failure) return { ...base, state: 'failed', reason: failure };
+    return { ...base, state: records.length > 0 ? 'n/a' : 'missing', reason: null };
+  });
+}

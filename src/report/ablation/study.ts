@@ -1,0 +1,80 @@
+// The records of one ablation, read back: its plan, the cells that are finished, and why others are not.
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DataError, UsageError } from '../../errors.js';
+import { type CellRecord, cellFolder, findCell } from '../../results/cell.js';
+import { type CellCounts, readCounts } from '../../results/counts.js';
+import { type AblationPlan, PLAN, readPlan } from '../../results/plan.js';
+
+/** A cell of the plan with what is known of it. */
+export interface StudyCell {
+  readonly id: string;
+  readonly arm: number;
+  readonly seed: number;
+  readonly probeSeed: number;
+  readonly evaluation: string;
+  readonly record: CellRecord | undefined;
+  /** Where there is no record: why its last attempt failed, if it was tried. */
+  readonly failure: string | undefined;
+}
+
+export class Study {
+  private readonly counts = new Map<string, Promise<CellCounts>>();
+
+  private constructor(
+    readonly folder: string,
+    readonly plan: AblationPlan,
+    readonly cells: readonly StudyCell[],
+  ) {}
+
+  /** @throws UsageError when the folder is no ablation's, DataError for a damaged record */
+  static async open(folder: string): Promise<Study> {
+    if (!existsSync(join(folder, PLAN))) {
+      throw new UsageError(
+        `${folder} holds no ablation (no ${PLAN}): name the folder that capi ablate --out wrote`,
+      );
+    }
+    const plan = await readPlan(folder);
+    const cells: StudyCell[] = [];
+    for (const [arm, { cells: own }] of plan.arms.entries()) {
+      for (const { id, seed, probe_seed: probeSeed, evaluation } of own) {
+        const record = await findCell(folder, id);
+        const failure = record ? undefined : await failureOf(folder, id);
+        cells.push({ id, arm, seed, probeSeed, evaluation, record, failure });
+      }
+    }
+    if (cells.every(({ record }) => !record))
+      throw new DataError(`${folder} has no finished cell yet: capi ablate --status shows where they stand`);
+    return new Study(folder, plan, cells);
+  }
+
+  /** Per-image counts of a finished cell; undefined for a run that diverged. @throws DataError */
+  async countsOf(cell: StudyCell): Promise<CellCounts | undefined> {
+    const { record } = cell;
+    if (!record?.counts) return undefined;
+    let found = this.counts.get(cell.id);
+    if (!found) {
+      found = readCounts(cellFolder(this.folder, cell.id), record.counts);
+      this.counts.set(cell.id, found);
+    }
+    return found;
+  }
+
+  /** Bytes of the feature pictures of an arm's first seed that has some. */
+  async pictureOf(arm: number): Promise<Buffer | undefined> {
+    const cell = this.cells.find((c) => c.arm === arm && c.record?.pictures);
+    return (
+      cell && readFile(join(cellFolder(this.folder, cell.id), cell.record!.pictures!)).catch(() => undefined)
+    );
+  }
+}
+
+async function failureOf(folder: string, id: string): Promise<string | undefined> {
+  try {
+    const text = await readFile(join(cellFolder(folder, id), 'failed.json'), 'utf8');
+    return (JSON.parse(text) as { reason: string }).reason;
+  } catch {
+    return undefined;
+  }
+}

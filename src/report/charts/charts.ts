@@ -1,0 +1,247 @@
+// The charts of a report: scores with intervals, curves of training, scores along an axis that is a number, scores against cost.
+import type { CellRecord } from '../../results/cell.js';
+import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';
+import { mean } from '../statistics/differences.js';
+import { axes, COLOURS, circle, DASHES, line, linearScale, path, rectangle, svg, text } from './svg.js';
+
+export interface Chart {
+  /** File name without its ending. */
+  readonly name: string;
+  readonly title: string;
+  readonly svg: string;
+}
+
+/** All charts that the records have the numbers for. */
+export function chartsOf(report: Report): Chart[] {
+  const found: (Chart | undefined)[] = [];
+  for (const table of report.headline) {
+    found.push(bars(report, table), cost(report, table));
+    for (const group of report.groups) found.push(along(report, table, group));
+  }
+  for (const group of report.groups) {
+    found.push(curves(report, group, 'capi_loss', 'loss', 'student loss'));
+    found.push(curves(report, group, 'target_entropy', 'entropy', 'entropy of the targets (nats)'));
+  }
+  return found.filter((chart) => chart !== undefined);
+}
+
+const fileName = (...words: string[]): string =>
+  words
+    .join('-')
+    .replaceAll(/[^a-z0-9.]+/gi, '-')
+    .toLowerCase();
+const GREY = '#b9c7d6';
+
+/** Means as bars, seeds as dots, and the interval of the difference to the baseline around the mean: it excludes the line where that differs. */
+function bars({ study, groups }: Report, { column, entries }: ColumnTable): Chart | undefined {
+  const base = entries[study.plan.baseline]!.mean;
+  if (base === undefined) return undefined;
+  const [left, right, step] = [210, 700, 22];
+  const rows: { label: string; arm: number | undefined }[] = [];
+  for (const group of groups) {
+    rows.push({ label: group.title, arm: undefined });
+    for (const arm of group.arms) rows.push({ label: armLabel(study, arm, group), arm });
+  }
+  const values = entries.flatMap((e) => [
+    e.mean ?? 0,
+    ...(e.difference && !Number.isNaN(e.difference.high) ? [base + e.difference.high] : []),
+  ]);
+  const x = linearScale(0, 100 * Math.max(...values), left, right);
+  const top = 34;
+  const bottom = top + rows.length * step;
+  const body = [
+    text(left, 18, `${column.label}, %`, 'font-weight="bold"'),
+    ...x.ticks.map(
+      (t) =>
+        line(x(t), top, x(t), bottom, 'stroke="#e4e4e4"') +
+        text(x(t), bottom + 16, `${t}`, 'text-anchor="middle"'),
+    ),
+  ];
+  for (const [i, { label, arm }] of rows.entries()) {
+    const y = top + i * step + step / 2;
+    if (arm === undefined) {
+      body.push(text(12, y + 5, label, 'font-weight="bold"'));
+      continue;
+    }
+    const e = entries[arm]!;
+    const isBase = arm === study.plan.baseline;
+    body.push(text(left - 8, y + 4, isBase ? `${label} (baseline)` : label, 'text-anchor="end"'));
+    if (e.mean === undefined) {
+      body.push(text(left + 6, y + 4, e.seeds.map(({ state }) => state).join(', '), 'fill="#555"'));
+      continue;
+    }
+    body.push(rectangle(left, y - 7, x(100 * e.mean) - left, 14, `fill="${isBase ? '#7f8c99' : GREY}"`));
+    for (const { value } of e.seeds) {
+      if (value !== undefined) body.push(circle(x(100 * value), y, 2.6, 'fill="#fff" stroke="#222"'));
+    }
+    const d = e.difference;
+    if (d && !Number.isNaN(d.low)) {
+      const [a, b] = [x(100 * (base + d.low)), x(100 * (base + d.high))];
+      body.push(
+        line(a, y, b, y, 'stroke="#000" stroke-width="1.6"'),
+        line(a, y - 4, a, y + 4, 'stroke="#000"'),
+        line(b, y - 4, b, y + 4, 'stroke="#000"'),
+      );
+    }
+  }
+  body.push(line(x(100 * base), top, x(100 * base), bottom, 'stroke="#D55E00" stroke-dasharray="4 3"'));
+  body.push(
+    text(
+      left,
+      bottom + 34,
+      'Bar: mean over seeds (circles). Black: 95 % interval of the difference to the baseline (dashed).',
+      'font-size="11" fill="#444"',
+    ),
+  );
+  return {
+    name: fileName('scores', column.key),
+    title: column.label,
+    svg: svg(720, bottom + 46, `${column.label} by arm`, body),
+  };
+}
+
+/** Records of one run an arm and seed. */
+function runsOf({ study }: Report, arm: number): CellRecord[] {
+  const found = new Map<string, CellRecord>();
+  for (const { arm: of, record } of study.cells) if (of === arm && record) found.set(record.run.id, record);
+  return [...found.values()];
+}
+
+/** A figure of training over the images seen, mean over the seeds of each arm. */
+function curves(report: Report, group: Group, key: string, short: string, name: string): Chart | undefined {
+  const { study } = report;
+  const lines = group.arms.flatMap((arm) => {
+    const runs = runsOf(report, arm).filter(({ run }) =>
+      run.curve.some((point) => typeof point[key] === 'number'),
+    );
+    if (runs.length === 0) return [];
+    const points = runs[0]!.run.curve.flatMap((point, i): [number, number][] => {
+      const values = runs.map(({ run }) => run.curve[i]?.[key]).filter((v) => typeof v === 'number');
+      const images = (point.step! * runs[0]!.run.images) / runs[0]!.run.step;
+      return values.length > 0 ? [[images, mean(values)]] : [];
+    });
+    return [{ label: armLabel(study, arm, group), points }];
+  });
+  if (lines.length === 0 || lines.every(({ points }) => points.length < 2)) return undefined;
+  const [left, right, top, bottom] = [56, 500, 34, 300];
+  const all = lines.flatMap(({ points }) => points);
+  const x = linearScale(0, Math.max(...all.map(([v]) => v)), left, right);
+  const y = linearScale(Math.min(...all.map(([, v]) => v)), Math.max(...all.map(([, v]) => v)), bottom, top);
+  const body = axes({
+    x,
+    y,
+    left,
+    right,
+    top,
+    bottom,
+    xName: 'training images',
+    yName: `${name}, by ${group.title}`,
+  });
+  for (const [i, { label, points }] of lines.entries()) {
+    const style = `stroke="${COLOURS[i % COLOURS.length]}" stroke-width="1.8" stroke-dasharray="${DASHES[i % DASHES.length]}"`;
+    body.push(
+      path(
+        points.map(([a, b]) => [x(a), y(b)] as const),
+        style,
+      ),
+    );
+    body.push(
+      line(right + 14, top + 12 + 20 * i, right + 44, top + 12 + 20 * i, style),
+      text(right + 50, top + 16 + 20 * i, label),
+    );
+  }
+  const title = `${name}, by ${group.title}`;
+  return { name: fileName(short, group.title), title, svg: svg(680, bottom + 46, title, body) };
+}
+
+/** A score along an axis whose values are numbers, with the intervals of the differences around the means. */
+function along({ study }: Report, { column, entries }: ColumnTable, group: Group): Chart | undefined {
+  const points = group.arms
+    .map((arm) => ({ value: Number(armLabel(study, arm, group)), entry: entries[arm]! }))
+    .filter(({ value, entry }) => Number.isFinite(value) && entry.mean !== undefined)
+    .sort((a, b) => a.value - b.value);
+  const base = entries[study.plan.baseline]!.mean;
+  if (points.length < 2 || points.length < group.arms.length || base === undefined) return undefined;
+  const [left, right, top, bottom] = [56, 440, 34, 280];
+  const bounds = points.flatMap(({ entry: { mean, difference } }) => [
+    100 * mean!,
+    ...(difference && !Number.isNaN(difference.low)
+      ? [100 * (base + difference.low), 100 * (base + difference.high)]
+      : []),
+  ]);
+  const x = linearScale(points[0]!.value, points.at(-1)!.value, left + 14, right - 14);
+  const y = linearScale(Math.min(...bounds), Math.max(...bounds), bottom, top);
+  const body = axes({ x, y, left, right, top, bottom, xName: group.title, yName: `${column.label}, %` });
+  body.push(
+    path(
+      points.map(({ value, entry }) => [x(value), y(100 * entry.mean!)] as const),
+      `stroke="${COLOURS[1]}" stroke-width="1.8"`,
+    ),
+  );
+  for (const { value, entry } of points) {
+    const d = entry.difference;
+    if (d && !Number.isNaN(d.low))
+      body.push(
+        line(
+          x(value),
+          y(100 * (base + d.low)),
+          x(value),
+          y(100 * (base + d.high)),
+          'stroke="#000" stroke-width="1.4"',
+        ),
+      );
+    body.push(circle(x(value), y(100 * entry.mean!), 4, `fill="${d ? COLOURS[1] : COLOURS[0]}"`));
+  }
+  const title = `${column.label} by ${group.title}`;
+  return { name: fileName('axis', column.key, group.title), title, svg: svg(470, bottom + 46, title, body) };
+}
+
+/** Score against the floating-point operations of training. */
+function cost(report: Report, { column, entries }: ColumnTable): Chart | undefined {
+  const { study } = report;
+  const points = study.plan.arms.flatMap(({ name }, arm) => {
+    const run = runsOf(report, arm)[0]?.run;
+    const score = entries[arm]!.mean;
+    return run && score !== undefined
+      ? [{ name, arm, flop: run.flop_per_step * run.step, score: 100 * score }]
+      : [];
+  });
+  if (points.length < 2) return undefined;
+  const [left, right, top, bottom] = [56, 640, 34, 380];
+  const power = Math.floor(Math.log10(Math.max(...points.map(({ flop }) => flop))) / 3) * 3;
+  const x = linearScale(
+    Math.min(...points.map(({ flop }) => flop)) / 10 ** power,
+    Math.max(...points.map(({ flop }) => flop)) / 10 ** power,
+    left,
+    right,
+  );
+  const y = linearScale(
+    Math.min(...points.map(({ score }) => score)),
+    Math.max(...points.map(({ score }) => score)),
+    bottom,
+    top,
+  );
+  const body = axes({
+    x,
+    y,
+    left,
+    right,
+    top,
+    bottom,
+    xName: `floating-point operations of training, 10^${power}`,
+    yName: `${column.label}, %`,
+  });
+  const taken: { x: number; y: number }[] = [];
+  for (const p of [...points].sort((a, b) => b.score - a.score)) {
+    const [px, py] = [x(p.flop / 10 ** power), y(p.score)];
+    const isBase = p.arm === study.plan.baseline;
+    body.push(circle(px, py, isBase ? 5 : 4, `fill="${isBase ? COLOURS[0] : COLOURS[1]}"`));
+    const end = px > right - 120;
+    let at = py + 4;
+    while (taken.some((t) => Math.abs(t.y - at) < 11 && Math.abs(t.x - px) < 130)) at += 11; // labels below each other
+    taken.push({ x: px, y: at });
+    body.push(text(px + (end ? -8 : 8), at, p.name, `font-size="10.5"${end ? ' text-anchor="end"' : ''}`));
+  }
+  const title = `${column.label} against the cost of training`;
+  return { name: fileName('cost', column.key), title, svg: svg(680, bottom + 46, title, body) };
+}

@@ -1,0 +1,69 @@
+// The sentences of a report: what was run, how to read the numbers, and what the orderings say.
+import type { ColumnTable, Report } from '../ablation/tables.js';
+
+/** Title of a report. */
+export const titleOf = ({ study }: Report): string => study.plan.title ?? `Ablation ${study.plan.name}`;
+
+/** At what scale the numbers were made. */
+export function scaleSentence({ study }: Report): string {
+  const { scale, seeds, probe_seeds, arms, base, threads } = study.plan;
+  const images = (scale.steps * scale.batch).toLocaleString('en-US');
+  return (
+    `${arms.length} arms around the preset ${base}: width ${scale.width}, ${scale.depth} encoder blocks, ${scale.steps.toLocaleString('en-US')} steps of ` +
+    `${scale.batch} images (${images} images) of ${scale.data}, ${count(seeds.length, 'pretraining seed')}, ${count(probe_seeds.length, 'probe seed')}, ${count(threads, 'thread')} a run.`
+  );
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+/** How to read the tables. */
+export function readingSentences({ study, headline }: Report): string[] {
+  const arms = study.plan.arms.length - 1;
+  const one = headline.some(({ entries }) =>
+    entries.some(({ difference }) => difference?.spread === 'images only'),
+  );
+  return [
+    'Scores in per cent: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked, the best of a column is bold.',
+    `Differences are to the baseline, with 95 % intervals that count both seeds and test images (difference ± t SE; seeds' variance pooled over the arms, an arm's own where an F test sets it apart; test images by a paired bootstrap), and two-sided p values after Holm over the ${arms} arms of the study.`,
+    ...(one
+      ? ['Where an arm has one seed: interval over test images only; it says nothing about another seed.']
+      : []),
+  ];
+}
+
+/** What decides, for each arm of a column: beyond the baseline, below it, or undecided. */
+export function verdicts(
+  table: ColumnTable,
+  names: readonly string[],
+): { above: string[]; below: string[]; undecided: string[] } {
+  const found = { above: [] as string[], below: [] as string[], undecided: [] as string[] };
+  for (const [arm, { difference }] of table.entries.entries()) {
+    if (!difference || Number.isNaN(difference.adjusted)) continue;
+    const decided = difference.adjusted < 0.05;
+    found[decided ? (difference.value > 0 ? 'above' : 'below') : 'undecided'].push(names[arm]!);
+  }
+  return found;
+}
+
+/** How our ordering and the paper's agree, pair by pair with the baseline. */
+export function paperSentences({ study, headline }: Report): string[] {
+  const { plan } = study;
+  const sentences: string[] = [];
+  for (const { column, entries, agreement } of headline) {
+    if (!agreement) continue;
+    const base = entries[plan.baseline]!;
+    const lists = { holds: [] as string[], not: [] as string[], open: [] as string[] };
+    for (const [arm, e] of entries.entries()) {
+      if (arm === plan.baseline || !e.difference || e.paper === undefined || base.paper === undefined)
+        continue;
+      const same = Math.sign(e.difference.value) === Math.sign(e.paper - base.paper);
+      lists[e.difference.adjusted < 0.05 ? (same ? 'holds' : 'not') : 'open'].push(plan.arms[arm]!.name);
+    }
+    const list = (names: string[]): string => (names.length > 0 ? names.join(', ') : 'none');
+    sentences.push(
+      `${column.label}: over ${agreement.arms} arms the rank correlation of our means with the paper's is ${agreement.spearman.toFixed(2)} (Spearman), ${agreement.kendall.toFixed(2)} (Kendall). ` +
+        `The paper's order of arm and baseline holds, with p < 0.05 after Holm, for ${list(lists.holds)}; is reversed for ${list(lists.not)}; is undecided for ${list(lists.open)}.`,
+    );
+  }
+  return sentences;
+}

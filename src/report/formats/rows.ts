@@ -1,0 +1,120 @@
+// A report as rows: every single score with its origin, and one line for each arm and column.
+import { stringify } from 'csv-stringify/sync';
+import type { Report } from '../ablation/tables.js';
+
+const text = (value: unknown): string | number =>
+  value === null || value === undefined || (typeof value === 'number' && Number.isNaN(value))
+    ? ''
+    : typeof value === 'number' || typeof value === 'string'
+      ? value
+      : JSON.stringify(value);
+
+/** Columns of rows.csv that say when and where, not what: equal studies differ in them. */
+export const ORIGIN_COLUMNS = [
+  'seconds_training',
+  'seconds_evaluation',
+  'created',
+  'commit',
+  'cpu',
+  'platform',
+  'node',
+  'record',
+] as const;
+
+/** rows.csv: one line for each cell and score; a cell without a score has one line that says why. */
+export function rowsCsv({ study }: Report): string {
+  const { plan, cells } = study;
+  const axes = plan.axes.filter((axis) => plan.arms.some(({ values }) => axis in values));
+  const lines = cells.flatMap((cell) => {
+    const { record } = cell;
+    const arm = plan.arms[cell.arm]!;
+    const first = {
+      ablation: plan.name,
+      arm: arm.name,
+      baseline: cell.arm === plan.baseline ? 1 : 0,
+      ...Object.fromEntries(axes.map((axis) => [`axis_${axis}`, arm.values[axis]])),
+      seed: cell.seed,
+      probe_seed: cell.probeSeed,
+      evaluation: cell.evaluation,
+      cell: cell.id,
+      state: record?.run.state ?? (cell.failure ? 'failed' : 'missing'),
+      reason: record?.run.reason ?? cell.failure,
+      steps: record?.run.step,
+      training_images: record?.run.images,
+      parameters: record?.run.parameters,
+      flop_per_step: record?.run.flop_per_step,
+      health: record?.run.health,
+      settings: arm.settings,
+      protocol: record?.protocol?.name,
+      protocol_hash: record?.protocol?.hash,
+      threads: record?.threads ?? plan.threads,
+    };
+    const made = record?.environment;
+    const last = {
+      pretrain_command: record?.commands[0],
+      evaluate_command: record?.commands[1],
+      engine: made?.engine,
+      device: made?.device,
+      seconds_training: record?.run.seconds,
+      seconds_evaluation: record?.seconds,
+      created: record?.created,
+      commit: made?.commit,
+      cpu: made?.cpu,
+      platform: made?.platform,
+      node: made?.node,
+      record: record ? `cells/${cell.id}/cell.json` : undefined,
+    };
+    const score = (r: NonNullable<typeof record>['results'][number] | undefined) => ({
+      test: r?.test,
+      source: r?.source,
+      head: r?.head,
+      metric: r?.metric,
+      convention: r?.convention,
+      value: r?.value,
+      low: r?.interval?.low,
+      high: r?.interval?.high,
+      test_images: r?.n,
+      selected: r?.selected,
+    });
+    const results = record?.results ?? [];
+    return (results.length > 0 ? results : [undefined]).map((r) => ({ ...first, ...score(r), ...last }));
+  });
+  return csv(lines);
+}
+
+/** summary.csv: one line for each arm and column, with the difference to the baseline. */
+export function summaryCsv({ study, headline, others }: Report): string {
+  const lines = [...headline, ...others].flatMap(({ column, entries, images }) =>
+    entries.map((entry, arm) => ({
+      ablation: study.plan.name,
+      arm: study.plan.arms[arm]!.name,
+      axis: study.plan.arms[arm]!.axis,
+      baseline: arm === study.plan.baseline ? 1 : 0,
+      column: column.key,
+      headline: column.headline ? 1 : 0,
+      mean: entry.mean,
+      deviation_over_seeds: entry.deviation,
+      seeds: entry.n,
+      states: entry.seeds.map(({ state }) => state).join(' '),
+      difference: entry.difference?.value,
+      low: entry.difference?.low,
+      high: entry.difference?.high,
+      standard_error: entry.difference?.standardError,
+      degrees_of_freedom: entry.difference?.degreesOfFreedom,
+      p: entry.difference?.p,
+      p_holm: entry.difference?.adjusted,
+      spread: entry.difference?.spread,
+      test_images: images,
+      paper_percent: entry.paper,
+    })),
+  );
+  return csv(lines);
+}
+
+function csv(lines: readonly Record<string, unknown>[]): string {
+  const columns = Object.keys(lines[0] ?? {});
+  return stringify(
+    lines.map((line) => columns.map((name) => text(line[name]))),
+    { header: true, columns },
+  );
+}

@@ -1,0 +1,140 @@
+// The report as one HTML file: tables that sort, charts, the feature pictures of each arm, and the commands behind every number.
+import { armLabel, type Group, type Report } from '../ablation/tables.js';
+import type { Chart } from '../charts/charts.js';
+import { scoreText } from '../formats/markdown.js';
+import { paperSentences, readingSentences, scaleSentence, titleOf } from '../formats/prose.js';
+import { differenceText, percent, pText } from '../formats/words.js';
+import { REPORT_SCRIPT, REPORT_STYLE } from './ablation_style.js';
+import { escapeHtml } from './escape.js';
+
+export interface ReportPage {
+  readonly report: Report;
+  readonly paper: boolean;
+  readonly footnotes: readonly string[];
+  readonly charts: readonly Chart[];
+  /** PNG bytes by arm. */
+  readonly pictures: ReadonlyMap<number, Uint8Array>;
+}
+
+const paragraph = (text: string): string => `<p>${escapeHtml(text)}</p>`;
+const list = (items: readonly string[]): string =>
+  `<ul>${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('')}</ul>`;
+
+export function reportPage(page: ReportPage): string {
+  const { report, paper, charts } = page;
+  const { study } = report;
+  const notes = [...page.footnotes, ...report.notes];
+  const sentences = paper ? paperSentences(report) : [];
+  const parts = [
+    `<h1>${escapeHtml(titleOf(report))}</h1>`,
+    paragraph(scaleSentence(report)),
+    ...readingSentences(report).map((s) => `<p class="quiet">${escapeHtml(s)}</p>`),
+    ...report.groups.map((group) => groupTable(page, group)),
+    ...(notes.length > 0 ? ['<h2>Notes</h2>', list(notes)] : []),
+    ...(sentences.length > 0
+      ? [
+          '<h2>Beside the paper</h2>',
+          paragraph(
+            "The paper's numbers are of another model, other data and another length (arXiv 2502.08769, Table 1).",
+          ),
+          ...sentences.map(paragraph),
+        ]
+      : []),
+    '<h2>Charts</h2>',
+    ...charts.map(({ name, svg }) => `<figure id="${escapeHtml(name)}">${svg}</figure>`),
+    pictures(page),
+    '<h2>Other scores</h2>',
+    otherScores(report),
+    '<h2>Where the numbers come from</h2>',
+    paragraph('The whole study, and this page:'),
+    `<pre>${escapeHtml(`${study.plan.command}\ncapi report ${study.folder}${paper ? ' --paper' : ''}`)}</pre>`,
+    ...commands(report),
+  ];
+  return (
+    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">` +
+    `<title>${escapeHtml(titleOf(report))}</title><link rel="icon" href="data:,"><style>${REPORT_STYLE}</style></head>\n<body>\n${parts.join('\n')}\n` +
+    `<script>${REPORT_SCRIPT}</script>\n</body></html>\n`
+  );
+}
+
+const head = (titles: readonly string[]): string =>
+  `<thead><tr>${titles.map((title) => `<th scope="col"><button type="button">${escapeHtml(title)}</button></th>`).join('')}</tr></thead>`;
+
+const cell = (text: string, value: number | string | undefined, best = false): string =>
+  `<td${value === undefined ? '' : ` data-value="${escapeHtml(String(value))}"`}${best ? ' class="best"' : ''}>${escapeHtml(text)}</td>`;
+
+function groupTable({ report, paper }: ReportPage, group: Group): string {
+  const { study, headline } = report;
+  const own = headline.map((t) => ({
+    ...t,
+    paper: paper && group.arms.some((arm) => t.entries[arm]!.paper !== undefined),
+  }));
+  const titles = [
+    group.title,
+    ...own.flatMap(({ column, paper }) => [
+      column.label,
+      'to the baseline',
+      'p (Holm)',
+      ...(paper ? ['paper'] : []),
+    ]),
+  ];
+  const rows = group.arms.map((arm) => {
+    const isBase = arm === study.plan.baseline;
+    const name = armLabel(study, arm, group);
+    const cells = own.flatMap(({ entries, paper }) => {
+      const e = entries[arm]!;
+      const d = e.difference;
+      return [
+        cell(scoreText(e, study.plan.seeds.length), e.mean ?? '', e.best),
+        cell(differenceText(d), d?.value ?? ''),
+        cell(
+          pText(d).replace('p = ', '').replace('p ', ''),
+          d && !Number.isNaN(d.adjusted) ? d.adjusted : '',
+        ),
+        ...(paper ? [cell(e.paper === undefined ? '' : e.paper.toFixed(1), e.paper ?? '')] : []),
+      ];
+    });
+    return `<tr${isBase ? ' class="baseline"' : ''}>${cell(isBase ? `${name} (baseline)` : name, undefined)}${cells.join('')}</tr>`;
+  });
+  return `<h2>${escapeHtml(group.title)}</h2><div class="scroll"><table>${head(titles)}<tbody>${rows.join('\n')}</tbody></table></div>`;
+}
+
+function pictures({ report, pictures }: ReportPage): string {
+  if (pictures.size === 0) return '';
+  const figures = report.study.plan.arms.flatMap(({ name }, arm) => {
+    const bytes = pictures.get(arm);
+    if (!bytes) return [];
+    const data = Buffer.from(bytes).toString('base64');
+    return [
+      `<figure><img alt="Test images and their patch features under ${escapeHtml(name)}" src="data:image/png;base64,${data}"><figcaption>${escapeHtml(name)}</figcaption></figure>`,
+    ];
+  });
+  return `<h2>Features</h2>${paragraph('Above, test images; below, their patch features: the first three principal components of all images together, as red, green and blue. First seed of each arm.')}<div class="pictures">${figures.join('\n')}</div>`;
+}
+
+function otherScores({ study, others }: Report): string {
+  if (others.length === 0) return paragraph('None.');
+  const titles = ['arm', ...others.map(({ column }) => column.label)];
+  const rows = study.plan.arms.map(({ name }, arm) => {
+    const cells = others.map(({ entries }) => {
+      const e = entries[arm]!;
+      const text =
+        e.mean === undefined
+          ? (e.seeds[0]?.state ?? '')
+          : `${percent(e.mean)}${e.deviation === undefined ? '' : ` ± ${percent(e.deviation)}`}`;
+      return cell(text, e.mean ?? '', e.best);
+    });
+    return `<tr${arm === study.plan.baseline ? ' class="baseline"' : ''}>${cell(name, undefined)}${cells.join('')}</tr>`;
+  });
+  return `${paragraph('Mean ± standard deviation over seeds; n/a where an arm has no such source.')}<div class="scroll"><table>${head(titles)}<tbody>${rows.join('\n')}</tbody></table></div>`;
+}
+
+/** The two commands of each cell, folded away by arm. */
+function commands({ study }: Report): string[] {
+  return study.plan.arms.map(({ name }, arm) => {
+    const lines = study.cells
+      .filter((c) => c.arm === arm && c.record)
+      .flatMap((c) => [`# ${name}, seed ${c.seed}, ${c.evaluation}: cells/${c.id}`, ...c.record!.commands]);
+    return `<details><summary>${escapeHtml(name)}</summary><pre>${escapeHtml([...new Set(lines)].join('\n'))}</pre></details>`;
+  });
+}
