@@ -76,7 +76,7 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
     }
     const d = e.difference;
     if (d && !Number.isNaN(d.low)) {
-      const [a, b] = [x(100 * (base + d.low)), x(100 * (base + d.high))];
+      const [a, b] = [Math.max(left, x(100 * (base + d.low))), x(100 * (base + d.high))];
       body.push(
         line(a, y, b, y, 'stroke="#000" stroke-width="1.6"'),
         line(a, y - 4, a, y + 4, 'stroke="#000"'),

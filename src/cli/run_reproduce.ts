@@ -1,0 +1,190 @@
+// What `capi reproduce` does: runs a record's commands again in a new folder and judges what comes out by the record's own intervals.
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { StoredRuns } from '../ablate/folder.js';
+import { evaluateStage, pretrainStage } from '../ablate/stages.js';
+import { parseConfig } from '../config/index.js';
+import type { Mapping } from '../config/keys.js';
+import { openEngine } from '../engine/select.js';
+import { EXIT, UsageError } from '../errors.js';
+import { defaultStoreFolder } from '../features/store.js';
+import { evaluate } from '../probes/evaluation/evaluate.js';
+import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
+import { type EvaluationRecord, type Result, readRecord } from '../results/record.js';
+import { duration, Progress } from './progress.js';
+import { interruptible } from './signals.js';
+import { columns } from './table.js';
+
+export interface ReproduceFlags {
+  record: string;
+  out?: string;
+  quiet: boolean;
+}
+
+/** One score of the record beside the new one. */
+export interface Judged {
+  source: string;
+  head: string;
+  metric: string;
+  convention: string;
+  test: string;
+  recorded: number;
+  /** null where the new evaluation has no such score. */
+  again: number | null;
+  /** Half the width of the recorded 95 % interval over test images. */
+  tolerance: number | null;
+  verdict: 'equal' | 'within' | 'outside' | 'not judged';
+}
+
+/** Runs again and compares; ends with exit code 1 where a score lies outside its tolerance. @throws UsageError, DataError */
+export async function runReproduce(flags: ReproduceFlags): Promise<object> {
+  if (!existsSync(flags.record))
+    throw new UsageError(
+      `no record ${flags.record}; accepted: a cell.json of capi ablate, or a record.json of capi eval`,
+    );
+  const isCell = basename(flags.record) === CELL;
+  const record = isCell ? await readCell(flags.record) : await readRecord(flags.record);
+  const out = flags.out ?? `runs/reproduce-${record.id}`;
+  if (existsSync(out) && readdirSync(out).length > 0 && !existsSync(join(out, isCell ? 'runs' : record.id))) {
+    throw new UsageError(`${out} holds other files: choose another folder with --out`);
+  }
+  const again = isCell
+    ? await cellAgain(record as CellRecord, out, flags.quiet)
+    : await evaluationAgain(record as EvaluationRecord, out, flags.quiet);
+  const judged = record.results.map((r) => judge(r, again));
+  const worst = judged.filter(({ verdict }) => verdict === 'outside').length;
+  if (worst > 0) process.exitCode = EXIT.unexpected;
+  if (!flags.quiet) process.stdout.write(judgedText(judged, out));
+  return { record: flags.record, out, reproduced: worst === 0, scores: judged };
+}
+
+async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promise<Result[]> {
+  const config = parseConfig(record.config as Mapping, 'the record');
+  const { request, task, evaluation, seed, probe_seed: probeSeed } = record;
+  const run = { id: record.run.id, arm: 0, seed, config };
+  const cell = {
+    id: record.id,
+    run: run.id,
+    arm: 0,
+    seed,
+    probeSeed,
+    evaluation: { ...request, name: evaluation, task },
+  };
+  const stored: StoredRuns = {
+    early_stop: record.run.state !== 'done',
+    base: 'a record',
+    set: {},
+    arms: [record.settings],
+    runs: [run],
+    cells: [cell],
+  };
+  const progress = new Progress<{ stage: string; done: number; total: number; left: number }>(
+    process.stderr,
+    ({ stage, done, total, left }) =>
+      `${stage} ${done}/${total}${Number.isFinite(left) ? ` ETA ${duration(left)}` : ''}`,
+    ({ left, ...report }) => ({ ...report, eta_seconds: Number.isFinite(left) ? Math.round(left) : null }),
+  );
+  await mkdir(out, { recursive: true });
+  await interruptible(async (signal) => {
+    const watch = {
+      signal,
+      onMessage: (text: string) => {
+        if (!quiet) progress.message(text);
+      },
+      onProgress: (stage: string, done: number, total: number, left: number) => {
+        if (!quiet) progress.report({ stage, done, total, left });
+      },
+    };
+    await pretrainStage(out, run, stored, watch);
+    if (!(await findCell(out, record.id))) await evaluateStage(out, run, cell, stored, watch);
+  }).finally(() => progress.end());
+  return (await findCell(out, record.id))!.results;
+}
+
+async function evaluationAgain(record: EvaluationRecord, out: string, quiet: boolean): Promise<Result[]> {
+  const made = record.environment as { threads?: number | null };
+  const { engine: kind } = record.protocol.card as { engine: { name: string; device: string } };
+  const engine = await openEngine({
+    name: kind.name as 'onnx',
+    device: kind.device as 'cpu',
+    threads: made.threads ?? null,
+  });
+  const [done] = await interruptible((signal) =>
+    evaluate({
+      task: record.task,
+      engine,
+      encoders: [record.encoder.name],
+      train: record.train.source,
+      tests: record.tests.map(({ source }) => source),
+      protocol: record.protocol.name,
+      weights: 'ema',
+      floors: false,
+      memory: 4e9,
+      limit: (record.protocol.card.limit as number | null) ?? null,
+      seed: record.seed,
+      out,
+      store: defaultStoreFolder(),
+      force: false,
+      watch: { signal, onMessage: (text) => quiet || process.stderr.write(`${text}\n`) },
+    }),
+  );
+  if (done!.record.encoder.weights_hash !== record.encoder.weights_hash) {
+    throw new UsageError(
+      `${record.encoder.name} is another encoder now than the record's: its weights differ`,
+    );
+  }
+  return done!.record.results;
+}
+
+/** Rounding of another machine's libraries stays below this. */
+const EQUAL = 1e-9;
+
+function judge(r: Result, again: readonly Result[]): Judged {
+  const same = again.find(
+    (o) =>
+      o.source === r.source &&
+      o.head === r.head &&
+      o.metric === r.metric &&
+      o.convention === r.convention &&
+      o.test === r.test,
+  );
+  const value = same?.value ?? null;
+  const { low, high } = r.interval ?? { low: null, high: null };
+  const tolerance = low !== null && high !== null ? (high - low) / 2 : null;
+  const { source, head, metric, convention, test } = r;
+  const base = {
+    source,
+    head,
+    metric,
+    convention,
+    test,
+    recorded: r.value ?? Number.NaN,
+    again: value,
+    tolerance,
+  };
+  if (r.value === null || value === null)
+    return { ...base, verdict: r.value === value ? 'equal' : 'outside' };
+  const away = Math.abs(value - r.value);
+  if (away < EQUAL) return { ...base, verdict: 'equal' };
+  if (tolerance === null) return { ...base, verdict: 'not judged' };
+  return { ...base, verdict: away <= tolerance ? 'within' : 'outside' };
+}
+
+function judgedText(judged: readonly Judged[], out: string): string {
+  const percent = (x: number | null): string => (x === null || Number.isNaN(x) ? '-' : (100 * x).toFixed(2));
+  const rows = judged.map((j) => [
+    `${j.head}`,
+    j.source,
+    `${j.metric} (${j.convention})`,
+    percent(j.recorded),
+    percent(j.again),
+    percent(j.tolerance),
+    j.verdict,
+  ]);
+  const count = (verdict: Judged['verdict']): number => judged.filter((j) => j.verdict === verdict).length;
+  return (
+    `${columns([['head', 'source', 'metric', 'recorded', 'again', 'tolerance', 'verdict'], ...rows])}\n` +
+    `${count('equal')} equal, ${count('within')} within half the recorded 95 % interval, ${count('outside')} outside; made in ${out}\n`
+  );
+}
