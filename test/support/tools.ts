@@ -50,6 +50,23 @@ export const tools: Record<string, Tool> = {
     },
     install: 'apt-get install chromium',
   },
+  latex: {
+    missing: () => {
+      const found = spawnSync('pdflatex', ['--version']);
+      return found.error === undefined && found.status === 0 ? undefined : 'pdflatex does not start';
+    },
+    install: 'apt-get install texlive-latex-base texlive-latex-recommended',
+  },
+  pandas: {
+    missing: () => {
+      const result = spawnSync(python, [
+        '-c',
+        'import importlib.util as u, sys; sys.exit(0 if u.find_spec("pandas") else 1)',
+      ]);
+      return result.status === 0 ? undefined : `${python} has no pandas`;
+    },
+    install: '.venv/bin/pip install -r benchmarks/speed/pytorch/requirements.txt',
+  },
   python: {
     missing: () => {
       const code =

@@ -1,7 +1,7 @@
 // What the choice of test images alone does to the difference of two arms: a paired bootstrap of the seed-averaged difference.
 import type { HeadCounts } from '../../results/counts.js';
-import { stream } from '../../tensor/random.js';
 import { variance } from '../statistics/differences.js';
+import { draws } from '../statistics/random.js';
 
 const RESAMPLES = 1000;
 
@@ -45,12 +45,12 @@ function pixelsVariance(a: readonly HeadCounts[], b: readonly HeadCounts[], seed
   const count = a[0]!.pixels!.images.length;
   if ([...a, ...b].some((h) => h.pixels!.images.length !== count)) return Number.NaN;
   const [left, right] = [a, b].map((heads) => heads.map((h) => prepare(h.pixels!)));
-  const random = stream(seed, 'image bootstrap', count);
+  const random = draws(seed);
   const times = new Int32Array(count);
   const found: number[] = [];
   for (let r = 0; r < RESAMPLES; r++) {
     times.fill(0);
-    for (let i = 0; i < count; i++) times[random.int(count)]!++;
+    for (let i = 0; i < count; i++) times[random(count)]!++;
     const mean = (sets: readonly Pixels[]): number =>
       sets.reduce((sum, p) => sum + meanIou(p, times), 0) / sets.length;
     found.push(mean(left!) - mean(right!));

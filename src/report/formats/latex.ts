@@ -48,6 +48,8 @@ export const latexDocument = (title: string): string => `\\documentclass{article
 \\end{document}
 `;
 
+const ODD: readonly string[] = ['collapsed', 'diverged'];
+
 function table(report: Report, group: Group, paper: boolean): string {
   const { headline, study } = report;
   const own = headline.map((t) => ({
@@ -80,18 +82,22 @@ function table(report: Report, group: Group, paper: boolean): string {
         e.mean === undefined
           ? escapeLatex(stateText(e.seeds.map(({ state }) => state)))
           : `${percent(e.mean)}${e.deviation === undefined ? '' : ` {\\small$\\pm$ ${percent(e.deviation)}}`}`;
+      const odd = e.seeds.some(({ state }) => ODD.includes(state)) ? '$^{\\dagger}$' : '';
       const d = e.difference;
       const range = d && !Number.isNaN(d.low) ? ` {\\small[${percent(d.low)}, ${percent(d.high)}]}` : '';
       const star = d && d.adjusted < 0.05 ? '$^{*}$' : '';
       const difference = d ? `${escapeLatex(signed(d.value))}${star}${range}` : '';
       return [
-        e.best ? `\\textbf{${number}}` : number,
+        (e.best ? `\\textbf{${number}}` : number) + odd,
         difference,
         ...(paper ? [e.paper === undefined ? '' : e.paper.toFixed(1)] : []),
       ];
     });
     return `${[isBase ? `${name} (default)` : name, ...cells].join(' & ')} \\\\`;
   });
+  const broken = group.arms.some((arm) =>
+    headline.some(({ entries }) => entries[arm]!.seeds.some(({ state }) => ODD.includes(state))),
+  );
   const smallest = group.arms
     .flatMap((arm) => headline.map(({ entries }) => pText(entries[arm]!.difference)))
     .filter((p) => p !== '');
@@ -107,7 +113,7 @@ function table(report: Report, group: Group, paper: boolean): string {
     ...rows,
     '\\bottomrule',
     '\\end{tabular}',
-    `\\caption{${escapeLatex(group.title)}. ${escapeLatex(readingSentences(report).join(' '))}${smallest.length > 0 ? ' $^{*}$: $p < 0.05$.' : ''}}`,
+    `\\caption{${escapeLatex(group.title)}. ${escapeLatex(readingSentences(report).join(' '))}${smallest.length > 0 ? ' $^{*}$: $p < 0.05$.' : ''}${broken ? ' $^{\\dagger}$: collapsed or diverged in a seed at least.' : ''}}`,
     `\\label{tab:${group.title.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase()}}`,
     '\\end{table}',
   ].join('\n');
