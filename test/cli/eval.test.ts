@@ -157,7 +157,7 @@ describe('capi eval', () => {
     const unknown = capi(['eval', 'cls', run, ...both, '--protocol', 'quik']);
     expect([unknown.code, unknown.stderr]).toEqual([
       2,
-      expect.stringContaining('accepted: official, quick, quickstart'),
+      expect.stringContaining('accepted: ablation, official, quick, quickstart'),
     ]);
     writeFileSync(join(folder, 'bad.yaml'), 'segmentation: { standardise: maybe }');
     const bad = capi(['eval', 'seg', run, ...both, '--protocol', join(folder, 'bad.yaml')]);

@@ -24,7 +24,7 @@ export function readingSentences({ study, headline }: Report): string[] {
   );
   return [
     'Scores in per cent: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked, the best of a column is bold.',
-    `Differences are to the baseline, with 95 % intervals that count both seeds and test images (difference ± t SE; seeds' variance pooled over the arms, an arm's own where an F test sets it apart; test images by a paired bootstrap), and two-sided p values after Holm over the ${arms} arms of the study.`,
+    `Differences are to the baseline, with 95 % intervals that count both seeds and test images (difference ± t SE; seeds' variance pooled over the arms, an arm's own where an F test sets it apart; test images by a paired bootstrap), and two-sided p values after Holm over the ${arms === 1 ? 'one arm' : `${arms} arms`} beside the baseline.`,
     ...(one
       ? ['Where an arm has one seed: interval over test images only; it says nothing about another seed.']
       : []),
