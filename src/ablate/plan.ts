@@ -41,6 +41,8 @@ export interface Plan {
   /** Seed by seed, so that a study that is cut short has every arm. */
   readonly runs: readonly PlannedRun[];
   readonly cells: readonly PlannedCell[];
+  /** Data that is not here, in words; only where that was allowed. */
+  readonly missing: readonly string[];
 }
 
 /** Names of folders are this many digits of a hash. */
@@ -48,18 +50,21 @@ const DIGITS = 16;
 
 /**
  * Resolves every arm, looks for arms that come to the same, opens training and evaluation data and reads the protocols.
+ * With `mayMiss`, data that cannot be opened is listed in the plan and named by its address: for a look at what an ablation would take.
  * @throws UsageError with all faults of the grid and its data
  */
-export async function planGrid(grid: Grid): Promise<Plan> {
+export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Plan> {
   const faults: string[] = [];
-  const note = async (work: () => unknown): Promise<void> => {
+  const missing: string[] = [];
+  const note = async (work: () => unknown, into = faults): Promise<void> => {
     try {
       await work();
     } catch (error) {
       if (!(error instanceof CapiError)) throw error;
-      faults.push(error.message);
+      into.push(error.message);
     }
   };
+  const data = mayMiss ? missing : faults;
   const configs: (Config | undefined)[] = [];
   for (const arm of grid.arms) {
     configs.push(undefined);
@@ -89,22 +94,24 @@ export async function planGrid(grid: Grid): Promise<Plan> {
     await note(async () => {
       const opened = await openSource(source, { split: 'train', size: Math.max(height, width) });
       identities.set(source, await opened.identity());
-    });
+    }, data);
+    if (!identities.has(source)) identities.set(source, source);
   }
   const base = usable[grid.baseline] ?? usable[0];
   const evals = grid.evals.map((e): PlannedEvaluation => {
     const { train, test, ...rest } = e;
-    const data = base?.data.source ?? '';
-    const tests = test === null ? [data] : typeof test === 'string' ? [test] : test;
-    return { ...rest, train: train ?? data, tests };
+    const own = base?.data.source ?? '';
+    const tests = test === null ? [own] : typeof test === 'string' ? [test] : test;
+    return { ...rest, train: train ?? own, tests };
   });
   const evaluationHashes: string[] = [];
   for (const e of evals) {
-    evaluationHashes.push('');
+    evaluationHashes.push(hashOf({ ...e }));
+    await note(() => loadProtocol(e.protocol, SECTION[e.task]));
     if (base)
       await note(async () => {
-        evaluationHashes[evaluationHashes.length - 1] = await evaluationHash(e, base);
-      });
+        evaluationHashes[evaluationHashes.length - 1] = await named(e.name, evaluationHash(e, base));
+      }, data);
   }
   refuse(faults);
 
@@ -128,7 +135,7 @@ export async function planGrid(grid: Grid): Promise<Plan> {
       }
     }
   }
-  return { grid, evals, runs, cells };
+  return { grid, evals, runs, cells, missing };
 }
 
 /** The config of an arm but for its seed. @throws UsageError */
@@ -144,6 +151,14 @@ const sameRun = (a: Config, b: Config): boolean => {
   return hash(a) === hash(b);
 };
 
+/** What `work` gives; its refusals say which evaluation they are about. */
+async function named<T>(evaluation: string, work: Promise<T>): Promise<T> {
+  return work.catch((error) => {
+    if (error instanceof CapiError) error.message = `evaluation ${evaluation}: ${error.message}`;
+    throw error;
+  });
+}
+
 /** Hash of what decides an evaluation's numbers but the encoder and the probe seed. @throws UsageError, DataError */
 async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<string> {
   const protocol = loadProtocol(e.protocol, SECTION[e.task]);
@@ -158,12 +173,7 @@ async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<str
     else if (!source.labelMapClasses)
       refuse([`${source.uri} has no label maps: segmentation needs a source that has`]);
   }
-  const split = splitOf(e.task, sets, protocol.settings);
-  if (split.train.length === 0 || split.validation.length === 0) {
-    refuse([
-      `evaluation ${e.name}: ${sets.train.indices.length} images of ${e.train} are too few to train on and to select by`,
-    ]);
-  }
+  splitOf(e.task, sets, protocol.settings); // refuses too few images
   return hashOf({
     task: e.task,
     settings: protocol.settings,

@@ -35,6 +35,8 @@ export interface Estimate {
   disk_bytes: number;
   /** What was measured. */
   measured: string;
+  /** Data that an actual run would be refused for. */
+  missing: readonly string[];
 }
 
 /** A step of more than this is not run for an estimate. */
@@ -85,6 +87,7 @@ export async function estimate(
     jobs,
     disk_bytes: disk,
     measured: rate.words,
+    missing: [...new Set(plan.missing)],
   };
 }
 
@@ -148,12 +151,13 @@ export function estimateText(e: Estimate): string {
     (a.parameters / 1e6).toPrecision(3),
     a.gflop_per_step.toPrecision(4),
     a.exaflop.toPrecision(3),
-    duration(a.seconds_per_run),
+    days(a.seconds_per_run),
   ]);
   return (
     `${columns([['arm', 'cells', 'finished', 'M parameters', 'GFLOP/step', 'EFLOP left', 'one run'], ...rows])}\n` +
     `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)} with ${e.jobs} at once (evaluations come on top); checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB\n` +
-    `times from ${e.measured}\n`
+    `times from ${e.measured}\n` +
+    e.missing.map((text) => `not here, and needed by a run: ${text}\n`).join('')
   );
 }
 

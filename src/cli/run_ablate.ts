@@ -38,7 +38,7 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
   const grid = gridOf(flags);
   const out = flags.out ?? `runs/ablate-${grid.name}`;
   const arms = armsOf(grid, flags.only);
-  const plan = await planGrid(grid);
+  const plan = await planGrid(grid, { mayMiss: flags['dry-run'] });
   const chosen = {
     runs: plan.runs.filter(({ arm }) => arms.has(arm)),
     cells: plan.cells.filter(({ arm }) => arms.has(arm)),
