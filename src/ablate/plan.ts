@@ -93,6 +93,12 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
     const { height, width } = modelSizes(usable.find(({ data }) => data.source === source)!);
     await note(async () => {
       const opened = await openSource(source, { split: 'train', size: Math.max(height, width) });
+      const most = Math.max(...usable.filter((c) => c.data.source === source).map((c) => c.train.batch));
+      if (opened.length < most) {
+        refuse([
+          `${opened.uri} has ${opened.length} images, fewer than one batch of ${most}: lower train.batch`,
+        ]);
+      }
       identities.set(source, await opened.identity());
     }, data);
     if (!identities.has(source)) identities.set(source, source);

@@ -1,9 +1,18 @@
 // capi ablate as a user runs it: real processes, kills at any moment, cells that fail, and what a second call does.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodePng } from '../../src/images/index.js';
 import { comparableCells } from '../support/cells.js';
 import { capi, root } from './capi.js';
 
@@ -201,14 +210,20 @@ describe('kills', () => {
 });
 
 describe('cells that go wrong', () => {
-  it('collapsed and diverged runs are recorded as such, failed ones reported, and none stops the others', () => {
+  it('collapsed and diverged runs are recorded as such, failed ones reported, and none stops the others', async () => {
+    // Pictures of one colour: all patches have one feature, whatever the encoder learns.
+    mkdirSync(join(folder, 'flat'));
+    for (let i = 0; i < 16; i++) {
+      const data = new Uint8Array(32 * 32 * 3).fill(100);
+      writeFileSync(join(folder, 'flat', `${i}.png`), await encodePng({ data, height: 32, width: 32 }));
+    }
     const out = at('wrong');
     const file = gridFile(
       'wrong',
       `seeds: 1
 arms:
   diverges: { optim.lr: 1.0e+30, optim.warmup: 0 }
-  collapses: { sinkhorn: none, clustering.prototypes: 16, optim.clustering_lr: 30, optim.warmup: 0 }
+  collapses: { loss: direct, registers: 0, data.source: 'folder:${join(folder, 'flat')}' }
   fine: { registers: 0 }
 `,
     );
