@@ -16,12 +16,19 @@ export default class AblateCell extends BaseCommand<typeof AblateCell> {
       multipleNonGreedy: true,
       default: [],
     }),
+    scheduled: Flags.boolean({ description: 'this is a task of a scheduler' }),
     attached: Flags.boolean({ description: 'end when standard input ends' }),
   };
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(AblateCell);
     const { runCell } = await import('../../src/cli/run_cell.js');
-    return runCell({ out: args.out, run: args.run, cells: flags.cell, attached: flags.attached });
+    return runCell({
+      out: args.out,
+      run: args.run,
+      cells: flags.cell,
+      attached: flags.attached,
+      scheduled: flags.scheduled,
+    });
   }
 }

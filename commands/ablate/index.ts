@@ -47,6 +47,11 @@ export default class Ablate extends BaseCommand<typeof Ablate> {
       helpValue: 'DIR',
     }),
     jobs: Flags.integer({ description: 'runs at once (default: cores over threads)', min: 1 }),
+    executor: Flags.string({
+      description: 'where cells run; slurm: arrays of sbatch, resources from the grid file',
+      options: ['local', 'slurm'],
+      default: 'local',
+    }),
     only: Flags.string({
       description: 'run the cells of one arm (repeatable)',
       helpValue: 'ARM',

@@ -105,11 +105,12 @@ export async function readRuns(out: string): Promise<StoredRuns> {
 /** How a cell stands. */
 export interface CellState {
   readonly cell: PlannedCell;
-  readonly state: 'waiting' | 'running' | 'failed' | 'done' | 'collapsed' | 'diverged';
+  readonly state: 'waiting' | 'queued' | 'running' | 'failed' | 'done' | 'collapsed' | 'diverged';
   readonly reason: string | null;
 }
 
-export const runLock = (out: string, run: string): string => join(out, 'work', `${run}.lock`);
+/** Held by the process that pretrains a run, or evaluates a cell. */
+export const workLock = (out: string, id: string): string => join(out, 'work', `${id}.lock`);
 
 export async function cellStates(out: string, cells: readonly PlannedCell[]): Promise<CellState[]> {
   const states: CellState[] = [];
@@ -119,7 +120,7 @@ export async function cellStates(out: string, cells: readonly PlannedCell[]): Pr
       states.push({ cell, state: record.run.state, reason: record.run.reason });
       continue;
     }
-    const running = await lockHolder(runLock(out, cell.run));
+    const running = (await lockHolder(workLock(out, cell.run))) ?? (await lockHolder(workLock(out, cell.id)));
     const failure = running ? undefined : await readFailure(out, cell.id);
     states.push({
       cell,

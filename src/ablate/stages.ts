@@ -36,6 +36,9 @@ export interface Watch {
 type Outcome = Pick<RunSummary, 'state' | 'reason' | 'step'>;
 const outcomeFile = (out: string, run: string): string => join(runFolder(out, run), 'outcome.json');
 
+/** Whether pretraining of a run is over. */
+export const hasEnded = (out: string, run: string): boolean => existsSync(outcomeFile(out, run));
+
 /**
  * Why a run has collapsed, if it has: at most one prototype, or one in a hundred, is in use, or all target features are one vector. Looked at
  * after a quarter of the run.

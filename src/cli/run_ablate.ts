@@ -24,6 +24,7 @@ export interface AblateFlags {
   evals?: string;
   out?: string;
   jobs?: number;
+  executor: string;
   only?: string[];
   limit?: number;
   status: boolean;
@@ -52,10 +53,14 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
   if (!flags.status) {
     const text = existsSync(grid.origin) ? readFileSync(grid.origin, 'utf8') : null;
     await writePlan(out, plan, text, commandOf(flags, out));
-    await runLocally(out, plan, chosen, flags);
+    if (flags.executor === 'slurm') await submitAll(out, plan, chosen, flags);
+    else await runLocally(out, plan, chosen, flags);
   }
-  const states = await cellStates(out, chosen.cells);
-  if (!flags.quiet) process.stdout.write(statusText(out, plan, states, flags.status));
+  const { withQueue } = await import('../ablate/slurm.js');
+  const found = await cellStates(out, chosen.cells);
+  const states = flags.executor === 'slurm' ? await withQueue(out, found) : found;
+  if (!flags.quiet)
+    process.stdout.write(statusText(out, plan, states, flags.status || flags.executor === 'slurm'));
   const failed = states.filter(({ state }) => state === 'failed').length;
   if (failed > 0 && !flags.status) process.exitCode = 1;
   return {
@@ -128,6 +133,28 @@ function commandOf(flags: AblateFlags, out: string): string {
   ]
     .map(quoted)
     .join(' ');
+}
+
+async function submitAll(
+  out: string,
+  plan: Plan,
+  chosen: { runs: readonly PlannedRun[]; cells: readonly PlannedCell[] },
+  flags: AblateFlags,
+): Promise<void> {
+  const { submit } = await import('../ablate/slurm.js');
+  const jobs = await submit({
+    out,
+    plan,
+    ...chosen,
+    limit: flags.limit ?? Number.POSITIVE_INFINITY,
+    entry: flags.entry,
+  });
+  if (flags.quiet) return;
+  process.stderr.write(
+    jobs.length > 0
+      ? `submitted: jobs ${jobs.join(', ')}; the same command shows how they stand\n`
+      : 'nothing left to submit\n',
+  );
 }
 
 async function runLocally(

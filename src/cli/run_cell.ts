@@ -1,6 +1,8 @@
 // What the processes of an ablation do: one run and its cells, or one stage of them. Started by `capi ablate` and by the jobs of a cluster.
-import { type CellState, isFinished, readRuns, runLock } from '../ablate/folder.js';
+import { isFinished, readRuns, workLock, writeFailure } from '../ablate/folder.js';
+import type { PlannedCell } from '../ablate/plan.js';
 import type { JobReport } from '../ablate/pool.js';
+import { requeueSelf } from '../ablate/slurm.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { InterruptedError, UsageError } from '../errors.js';
 import { takeLock } from '../features/lock.js';
@@ -13,6 +15,8 @@ export interface CellFlags {
   cells: readonly string[];
   /** End when standard input ends: the process that started this one is gone. */
   attached: boolean;
+  /** A task of a scheduler: goes back into the queue on SIGUSR2, and leaves a note where it fails. */
+  scheduled: boolean;
 }
 
 /** Pretrains the run if it has not ended, then evaluates the named cells. */
@@ -50,16 +54,26 @@ export async function runCell(flags: CellFlags): Promise<{ run: string; cells: s
           seconds_left: Number.isFinite(left) ? Math.round(left) : null,
         }),
     };
-    const release = await takeLock(runLock(flags.out, run.id), stop.signal);
-    try {
-      await pretrainStage(flags.out, run, stored, watch);
-      for (const cell of cells) {
-        if (isFinished(flags.out, cell.id)) continue;
-        if (stop.signal.aborted) throw new InterruptedError(`interrupted by ${stop.signal.reason}`);
-        await evaluateStage(flags.out, run, cell, stored, watch);
+    const locked = async (id: string, work: () => Promise<unknown>): Promise<void> => {
+      const release = await takeLock(workLock(flags.out, id), stop.signal);
+      try {
+        await work();
+      } finally {
+        await release();
       }
+    };
+    try {
+      await locked(run.id, () => pretrainStage(flags.out, run, stored, watch));
+      for (const cell of cells) {
+        if (stop.signal.aborted) throw new InterruptedError(`interrupted by ${stop.signal.reason}`);
+        await locked(cell.id, async () => {
+          if (!isFinished(flags.out, cell.id)) await evaluateStage(flags.out, run, cell, stored, watch);
+        });
+      }
+    } catch (error) {
+      if (flags.scheduled) await leaveQueue(flags.out, run.id, stored.cells, cells, error as Error);
+      throw error;
     } finally {
-      await release();
       if (flags.attached) process.stdin.destroy();
       progress.end();
     }
@@ -67,4 +81,18 @@ export async function runCell(flags: CellFlags): Promise<{ run: string; cells: s
   });
 }
 
-export type { CellState };
+/** The end of a scheduled task that did not finish: back into the queue when it was asked to make room, else a note beside its cells. */
+async function leaveQueue(
+  out: string,
+  run: string,
+  all: readonly PlannedCell[],
+  own: readonly PlannedCell[],
+  error: Error,
+): Promise<void> {
+  if (error instanceof InterruptedError) {
+    if (!requeueSelf()) return;
+    await new Promise((resolve) => setTimeout(resolve, 120_000)); // Slurm ends this process now
+  }
+  const concerned = own.length > 0 ? own : all.filter((cell) => cell.run === run); // without a run, none of its cells
+  for (const { id } of concerned) if (!isFinished(out, id)) await writeFailure(out, id, error.message);
+}

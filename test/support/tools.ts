@@ -57,6 +57,16 @@ export const tools: Record<string, Tool> = {
     },
     install: 'apt-get install texlive-latex-base texlive-latex-recommended',
   },
+  slurm: {
+    missing: () => {
+      const absent = ['sbatch', 'slurmctld', 'slurmd', 'munged'].find(
+        (name) => spawnSync('sh', ['-c', `PATH=$PATH:/usr/sbin command -v ${name}`]).status !== 0,
+      );
+      if (absent !== undefined) return `no ${absent}`;
+      return process.getuid?.() === 0 ? undefined : 'a cluster of its own needs root';
+    },
+    install: 'apt-get install slurm-wlm munge',
+  },
   pandas: {
     missing: () => {
       const result = spawnSync(python, [
