@@ -39,7 +39,8 @@ export default class Ablate extends BaseCommand<typeof Ablate> {
     seeds: Flags.integer({ description: 'pretraining seeds of inline grids (default: 3)', min: 1 }),
     'probe-seeds': Flags.integer({ description: 'probe seeds of inline grids (default: 1)', min: 1 }),
     evals: Flags.string({
-      description: 'evaluations of inline grids, on the data of the base (default: cls,seg)',
+      description:
+        'evaluations of inline grids, on the data of the base (default: those of the preset, else cls,seg)',
       helpValue: 'cls,seg',
     }),
     out: Flags.string({

@@ -122,6 +122,8 @@ export interface GridRequest {
   readonly seeds?: number | undefined;
   readonly probeSeeds?: number | undefined;
   readonly evals?: readonly ('cls' | 'seg')[] | undefined;
+  /** The evaluations that the base preset itself has, of an inline grid; they stand where `evals` names none. */
+  readonly baseEvals?: (base: string) => readonly Omit<z.input<typeof evaluation>, 'name'>[];
   /** Reads a key of the base's config, with `set` applied. */
   readonly baseValue: (base: string, set: Settings, key: string) => unknown;
 }
@@ -153,7 +155,10 @@ function inlineGrid(request: GridRequest): Grid {
   refuse(faults);
   const base = request.base ?? 'quickstart';
   const n = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
-  const evals = (request.evals ?? ['cls', 'seg']).map((task) => evaluation.parse({ task }));
+  const own = request.evals ? [] : (request.baseEvals?.(base) ?? []);
+  const tasks = request.evals ?? ['cls', 'seg'];
+  const evals =
+    own.length > 0 ? own.map((e) => evaluation.parse(e)) : tasks.map((task) => evaluation.parse({ task }));
   const design = request.design ?? 'crossed';
   return finish(request, {
     name: `${basename(base).replace(/\.ya?ml$/, '')}-${hashOf({ base, axes, design, set: request.set }).slice(0, 8)}`,

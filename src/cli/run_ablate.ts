@@ -6,7 +6,7 @@ import { cellStates, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
 import { type Job, type JobReport, jobsOf, runPool } from '../ablate/pool.js';
-import { settingOf } from '../config/index.js';
+import { loadConfig, settingOf } from '../config/index.js';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { InterruptedError, UsageError } from '../errors.js';
@@ -98,6 +98,10 @@ function gridOf(flags: AblateFlags): Grid {
     seeds: flags.seeds,
     probeSeeds: flags['probe-seeds'],
     evals: tasks,
+    baseEvals: (base) =>
+      loadConfig({ preset: base }).config.evals.map(({ task, train, test, protocol, weights, limit }) => ({
+        ...{ task, train, test, protocol, weights, limit },
+      })),
     baseValue,
   });
 }

@@ -98,6 +98,29 @@ describe('inline grids', () => {
   });
 });
 
+describe('evaluations of an inline grid', () => {
+  const baseEvals = () => [
+    {
+      task: 'seg' as const,
+      train: 'a',
+      test: ['b', 'c'],
+      protocol: 'quick',
+      weights: 'student' as const,
+      limit: 9,
+    },
+  ];
+  it('are those of the base preset where it has some, else both on its data', () => {
+    expect(inline(['registers=0'], { baseEvals }).evals).toEqual([{ name: 'seg', ...baseEvals()[0] }]);
+    expect(inline(['registers=0'], { baseEvals, evals: ['cls'] }).evals).toMatchObject([
+      { task: 'cls', train: null, test: null },
+    ]);
+    expect(inline(['registers=0'], { baseEvals: () => [] }).evals.map(({ task }) => task)).toEqual([
+      'cls',
+      'seg',
+    ]);
+  });
+});
+
 describe('grid files', () => {
   it('have named arms, a baseline of their own, lists of seeds', () => {
     const grid = file(

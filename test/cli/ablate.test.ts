@@ -13,25 +13,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodePng } from '../../src/images/index.js';
-import { comparableCells } from '../support/cells.js';
+import { ORIGIN_COLUMNS } from '../../src/report/formats/rows.js';
+import { comparableCells, tinyProtocol } from '../support/cells.js';
 import { capi, root } from './capi.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'capi-ablate-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-writeFileSync(
-  join(folder, 'tiny.yaml'),
-  `segmentation:
-  transform: { image_size: null }
-  validation_share: 0.2
-  split_seed: 42
-  standardise: true
-  metric: official
-  knn: { k: [3], metrics: [cosine] }
-  logreg: { C: [0.01], max_iterations: 50, tolerance: 1e-6 }
-  linear: null
-`,
-);
+const protocol = tinyProtocol(folder);
 /** A grid of small runs; `more` adds keys and replaces none. */
 function gridFile(name: string, more: string, steps = 12): string {
   const file = join(folder, `${name}.yaml`);
@@ -46,7 +35,7 @@ set:
   train: { steps: ${steps}, batch: 16 }
   health.every: 4
   checkpoint.every: 5
-evals: [{ task: seg, protocol: ${join(folder, 'tiny.yaml')}, limit: 30 }]
+evals: [{ task: seg, protocol: ${protocol}, limit: 30 }]
 ${more}
 `,
   );
@@ -67,6 +56,16 @@ interface Cells {
 const states = (stdout: string): string[] =>
   (JSON.parse(stdout) as Cells).cells.map(({ arm, seed, state }) => `${arm}/${seed} ${state}`);
 const at = (name: string): string => join(folder, name);
+
+/** Lines and fields of a CSV file, quotes taken off. */
+function parse(text: Buffer): string[][] {
+  const lines: string[][] = [[]];
+  for (const [, field, end] of text.toString('utf8').matchAll(/("(?:[^"]|"")*"|[^,\n]*)(,|\n)/g)) {
+    lines.at(-1)!.push(field!.startsWith('"') ? field!.slice(1, -1).replaceAll('""', '"') : field!);
+    if (end === '\n') lines.push([]);
+  }
+  return lines.slice(0, -1);
+}
 
 /** Processes that work in a folder, by their command line. */
 function processesIn(out: string): number[] {
@@ -146,6 +145,17 @@ describe('a grid', () => {
     const out = at('serial');
     expect(capi(['ablate', '--grid', grid, '--out', out, '--jobs', '1', '--json']).code).toBe(0);
     expect(comparableCells(out)).toEqual(undisturbed);
+    // The rows of the reports too, but for the columns that say when and where.
+    const rows = (of: string): unknown => {
+      expect(capi(['report', of, '--format', 'csv', '--out', join(of, 'report'), '--json']).code).toBe(0);
+      const [head, ...lines] = parse(readFileSync(join(of, 'report/rows.csv')));
+      const kept = head!.flatMap((name, i) =>
+        (ORIGIN_COLUMNS as readonly string[]).includes(name) ? [] : [i],
+      );
+      expect(kept.length).toBe(head!.length - ORIGIN_COLUMNS.length);
+      return lines.map((line) => kept.map((i) => line[i]));
+    };
+    expect(rows(out)).toEqual(rows(whole));
   });
 
   it('is done the second time, whatever became of its runs', () => {

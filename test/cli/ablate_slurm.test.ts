@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { comparableCells } from '../support/cells.js';
+import { comparableCells, tinyProtocol } from '../support/cells.js';
 import { suiteNeeding } from '../support/suites.js';
 import { capi, root } from './capi.js';
 
@@ -25,20 +25,7 @@ const slurm = (command: string, ...args: string[]): string =>
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-const protocol = join(folder, 'tiny.yaml');
-writeFileSync(
-  protocol,
-  `segmentation:
-  transform: { image_size: null }
-  validation_share: 0.2
-  split_seed: 42
-  standardise: true
-  metric: official
-  knn: { k: [3], metrics: [cosine] }
-  logreg: { C: [0.01], max_iterations: 50, tolerance: 1e-6 }
-  linear: null
-`,
-);
+const protocol = tinyProtocol(folder);
 const grid = join(folder, 'grid.yaml');
 writeFileSync(
   grid,

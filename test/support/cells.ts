@@ -1,5 +1,5 @@
-// Cells of an ablation without what may differ between two runs of the same: times, host, paths, commands.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// Small ablations for tests: a protocol that takes a second, and cells without what may differ between two runs of the same.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Records by cell, without time, host and path; the SHA-256 of counts stays, so that these are compared too. */
@@ -16,4 +16,23 @@ export function comparableCells(folder: string): Record<string, unknown> {
         return [id, { ...rest, run: own }];
       }),
   );
+}
+
+/** Writes a segmentation protocol that takes a second into `folder` and returns its path. */
+export function tinyProtocol(folder: string): string {
+  const file = join(folder, 'tiny.yaml');
+  writeFileSync(
+    file,
+    `segmentation:
+  transform: { image_size: null }
+  validation_share: 0.2
+  split_seed: 42
+  standardise: true
+  metric: official
+  knn: { k: [3], metrics: [cosine] }
+  logreg: { C: [0.01], max_iterations: 50, tolerance: 1e-6 }
+  linear: null
+`,
+  );
+  return file;
 }
