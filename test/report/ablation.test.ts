@@ -216,7 +216,7 @@ describe('what is no number', () => {
     expect(text).toContain('b=y, seed 0: collapsed at step 25 of 100; evaluated as it stood then');
     expect(text).toContain('b=x, seed 0: training diverged: NaN');
     expect(text).toContain('a=2, seed 2: cls, seg failed: error: the disk | is full');
-    expect(text).toContain('a=1, seed 1: cls, seg not run yet');
+    expect(text).toContain('not run yet: cls, seg of seed 1: a=1');
     expect(text).toMatch(/\| 1 \| [\d.]+ ± [\d.]+ \(2\)/);
     expect(text).toMatch(/\| x \| .*\(2\), diverged/);
     const states = csvOf('summary.csv', partial).map(({ arm, states }) => `${arm}: ${states}`);

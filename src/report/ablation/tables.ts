@@ -134,32 +134,33 @@ export function armLabel({ plan }: Study, arm: number, group: Group): string {
   return (plan.design === 'one-factor' ? values[group.title] : undefined) ?? name;
 }
 
-/** Arms whose runs did not simply end, seed by seed. */
+/** Runs that did not simply end, seed by seed, then what is missing, in a line for all arms that lack the same. */
 function notesOf(study: Study): string[] {
   const notes: string[] = [];
+  const lacking = new Map<string, string[]>();
   for (const [arm, { name }] of study.plan.arms.entries()) {
+    const absent = new Map<string, number[]>();
     for (const seed of study.plan.seeds) {
       const own = study.cells.filter((c) => c.arm === arm && c.seed === seed);
       const run = own.find(({ record }) => record)?.record?.run;
-      if (run && run.state !== 'done')
-        notes.push(
-          `${name}, seed ${seed}: ${run.reason ?? run.state}${run.state === 'collapsed' ? '; evaluated as it stood then' : ''}`,
-        );
-      const missing = own.filter(({ record }) => !record);
-      const failed = missing.filter(({ failure }) => failure);
-      if (failed.length > 0)
-        notes.push(
-          `${name}, seed ${seed}: ${failed.map(({ evaluation }) => evaluation).join(', ')} failed: ${failed[0]!.failure}`,
-        );
-      if (missing.length > failed.length) {
-        notes.push(
-          `${name}, seed ${seed}: ${missing
-            .filter(({ failure }) => !failure)
-            .map(({ evaluation }) => evaluation)
-            .join(', ')} not run yet`,
-        );
+      if (run && run.state !== 'done') {
+        const how = run.state === 'collapsed' ? '; evaluated as it stood then' : '';
+        notes.push(`${name}, seed ${seed}: ${run.reason ?? run.state}${how}`);
       }
+      const names = (failed: boolean): string =>
+        own
+          .filter((c) => !c.record && Boolean(c.failure) === failed)
+          .map(({ evaluation }) => evaluation)
+          .join(', ');
+      const failure = own.find((c) => !c.record && c.failure)?.failure;
+      if (failure) notes.push(`${name}, seed ${seed}: ${names(true)} failed: ${failure}`);
+      if (names(false) !== '') absent.set(names(false), [...(absent.get(names(false)) ?? []), seed]);
+    }
+    for (const [evaluations, seeds] of absent) {
+      const key = `${evaluations} of seed ${seeds.join(', ')}`;
+      lacking.set(key, [...(lacking.get(key) ?? []), name]);
     }
   }
+  for (const [what, arms] of lacking) notes.push(`not run yet: ${what}: ${arms.join(', ')}`);
   return notes;
 }
