@@ -25,11 +25,10 @@ export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
     const columnSum = tf.reshape(product(row, m), [n, k, 1]);
     column = tf.div(column, tf.add(tf.mul(column, columnSum), 1e-8));
     const rowSum = tf.reshape(product(m, column), [n, 1, b]);
-    row = tf.div(row, tf.add(tf.mul(row, rowSum), 1e-8));
-    if (b === k) continue;
     // Columns sum to 1, then rows: each round the factors drift apart by b / k, and many rounds would leave float32.
-    row = tf.mul(row, k / b);
-    column = tf.mul(column, b / k);
+    const scaled = b === k ? row : tf.mul(row, k / b);
+    row = tf.div(scaled, tf.add(tf.mul(row, rowSum), 1e-8));
+    column = b === k ? column : tf.mul(column, b / k);
   }
   const assigned = tf.mul(tf.mul(m, tf.reshape(row, [n, b, 1])), tf.reshape(column, [n, 1, k]));
   return tf.reshape(assigned, [positions, batch, k]);
