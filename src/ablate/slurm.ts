@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { UsageError } from '../errors.js';
 import { writeJson, writeText } from '../results/files.js';
 import { quoted } from './commands.js';
-import { type CellState, isFinished } from './folder.js';
+import { type CellState, clearFailure, isFinished } from './folder.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 import { hasEnded } from './stages.js';
 
@@ -136,19 +136,19 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
   for (const kind of kinds) {
     const own = open.filter(({ evaluation, probeSeed }) => `${evaluation.name}-${probeSeed}` === kind);
     const behind = (cell: PlannedCell): boolean => untrained.some(({ id }) => id === cell.run);
-    const groups = [
-      { cells: own.filter(behind), after: training },
-      { cells: own.filter((cell) => !behind(cell) && hasEnded(out, cell.run)), after: undefined },
-    ];
-    for (const { cells, after } of groups) {
-      if (cells.length === 0) continue;
-      await enter(
-        'evaluate',
-        kind,
-        Object.fromEntries(cells.map((cell) => [indexOf(cell.run), { run: cell.run, cell: cell.id }])),
-        after,
-      );
+    const groups = new Map<string | undefined, Record<string, { run: string; cell: string }>>();
+    for (const cell of own) {
+      await clearFailure(out, cell.id);
+      let [after, index] = [training, `${indexOf(cell.run)}`];
+      if (!behind(cell)) {
+        // A pretraining that an earlier call submitted has its index from then.
+        [after, index] = hasEnded(out, cell.run)
+          ? [undefined, index]
+          : (present.last.get(cell.run)!.split('_') as [string, string]);
+      }
+      groups.set(after, { ...groups.get(after), [index]: { run: cell.run, cell: cell.id } });
     }
+    for (const [after, tasks] of groups) await enter('evaluate', kind, tasks, after);
   }
   return made;
 }
@@ -171,7 +171,7 @@ function scriptText(
     `# Written by capi ablate --executor slurm: one task a line of ${list}.`,
     ...line('job-name', `capi-${plan.grid.name}-${name}`),
     ...line('array', `${indices.join(',')}${r.at_once === undefined ? '' : `%${r.at_once}`}`),
-    ...line('output', `${folder}/%A_%a.log`),
+    ...line('output', `"${folder}/%A_%a.log"`),
     '#SBATCH --open-mode=append',
     ...line('cpus-per-task', threads),
     ...line('partition', r.partition),
@@ -205,17 +205,17 @@ export async function withQueue(out: string, states: readonly CellState[]): Prom
         reason: `${runs.has(cell.run) ? 'pretraining' : 'evaluation'} ${last.get(runs.has(cell.run) ? cell.run : cell.id)} is ${of}`,
       };
     if (state.state !== 'waiting') return state;
-    const task = last.get(cell.id);
+    const task = hasEnded(out, cell.run) ? last.get(cell.id) : last.get(cell.run);
     if (!task) return state;
     return {
       cell,
       state: 'failed',
-      reason: `task ${task} left the queue without a record${exitOf(task)}; its log: ${join(folderOf(out), `${task}.log`)}`,
+      reason: `${hasEnded(out, cell.run) ? 'evaluation' : 'pretraining'} ${task} left the queue without a record${exitOf(task)}; its log: ${join(folderOf(out), `${task}.log`)}`,
     };
   });
 }
 
-/** What Slurm's accounting says of a task that is gone, where the cluster keeps one. */
+/** How a task ended: by Slurm's accounting where the cluster keeps one, else by what its controller remembers for some minutes. */
 function exitOf(task: string): string {
   const { status, stdout } = spawnSync(
     'sacct',
@@ -223,13 +223,23 @@ function exitOf(task: string): string {
     { encoding: 'utf8' },
   );
   const [state, code] = status === 0 ? (stdout.trim().split('\n').at(-1) ?? '').split('|') : [];
-  return state && code ? ` (${state}, exit code ${code})` : '';
+  if (state && code) return ` (${state}, exit code ${code})`;
+  const shown = spawnSync('scontrol', ['--oneliner', 'show', 'job', task], { encoding: 'utf8' }).stdout ?? '';
+  const found = / JobState=(\w+) .* ExitCode=(\S+) /.exec(shown);
+  return found ? ` (${found[1]}, exit code ${found[2]})` : '';
 }
 
-/** Puts the task of this process back into the queue; Slurm then ends the process. False outside of a scheduled task. */
-export function requeueSelf(): boolean {
+/**
+ * Puts the task of this process back into the queue, if `signal` asked it to make room: SIGUSR2, or SIGTERM in a preemption (on clusters that send
+ * no other). A SIGTERM otherwise is scancel, which is to end it. False where nothing is to be done or this is no task; Slurm then ends the process.
+ * @throws UsageError with Slurm's words where it refuses
+ */
+export function requeueSelf(signal: string): boolean {
   const { SLURM_JOB_ID, SLURM_ARRAY_JOB_ID, SLURM_ARRAY_TASK_ID } = process.env;
   if (!SLURM_JOB_ID) return false;
   const id = SLURM_ARRAY_JOB_ID ? `${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}` : SLURM_JOB_ID;
-  return spawnSync('scontrol', ['requeue', id]).status === 0;
+  if (signal !== 'SIGUSR2' && !/ PreemptTime=\d/.test(slurm('scontrol', ['--oneliner', 'show', 'job', id])))
+    return false;
+  slurm('scontrol', ['requeue', id]);
+  return true;
 }

@@ -58,7 +58,13 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
   }
   const { withQueue } = await import('../ablate/slurm.js');
   const found = await cellStates(out, chosen.cells);
-  const states = flags.executor === 'slurm' ? await withQueue(out, found) : found;
+  // Where Slurm is not at hand, --status shows what the files say.
+  const states =
+    flags.executor === 'slurm'
+      ? await withQueue(out, found)
+      : flags.status
+        ? await withQueue(out, found).catch(() => found)
+        : found;
   if (!flags.quiet)
     process.stdout.write(statusText(out, plan, states, flags.status || flags.executor === 'slurm'));
   const failed = states.filter(({ state }) => state === 'failed').length;

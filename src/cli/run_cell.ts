@@ -71,7 +71,10 @@ export async function runCell(flags: CellFlags): Promise<{ run: string; cells: s
         });
       }
     } catch (error) {
-      if (flags.scheduled) await leaveQueue(flags.out, run.id, stored.cells, cells, error as Error);
+      if (flags.scheduled) {
+        const concerned = cells.length > 0 ? cells : stored.cells.filter((cell) => cell.run === run.id); // without a run, none of its cells
+        await leaveQueue(flags.out, concerned, error as Error, String(stop.signal.reason));
+      }
       throw error;
     } finally {
       if (flags.attached) process.stdin.destroy();
@@ -84,15 +87,18 @@ export async function runCell(flags: CellFlags): Promise<{ run: string; cells: s
 /** The end of a scheduled task that did not finish: back into the queue when it was asked to make room, else a note beside its cells. */
 async function leaveQueue(
   out: string,
-  run: string,
-  all: readonly PlannedCell[],
-  own: readonly PlannedCell[],
+  cells: readonly PlannedCell[],
   error: Error,
+  signal: string,
 ): Promise<void> {
+  let reason = error.message;
   if (error instanceof InterruptedError) {
-    if (!requeueSelf()) return;
-    await new Promise((resolve) => setTimeout(resolve, 120_000)); // Slurm ends this process now
+    try {
+      if (!requeueSelf(signal)) return;
+      await new Promise((resolve) => setTimeout(resolve, 120_000)); // Slurm ends this process now
+    } catch (refusal) {
+      reason = `stopped by ${signal} and not queued again: ${(refusal as Error).message}`;
+    }
   }
-  const concerned = own.length > 0 ? own : all.filter((cell) => cell.run === run); // without a run, none of its cells
-  for (const { id } of concerned) if (!isFinished(out, id)) await writeFailure(out, id, error.message);
+  for (const { id } of cells) if (!isFinished(out, id)) await writeFailure(out, id, reason);
 }

@@ -154,6 +154,29 @@ suiteNeeding('slurm')('capi ablate --executor slurm', () => {
     expect(comparableCells(scheduled)).toEqual(wanted);
   }, 400_000);
 
+  it('a cancelled task stays cancelled, is shown as such, and goes on when it is asked for again', async () => {
+    const out = join(folder, 'can celled');
+    const asked = (...args: string[]) =>
+      ablate(out, '--only', 'predictor=fused', '--executor', 'slurm', ...args).states['predictor=fused']!;
+    const jobs = (): { job: string }[] => JSON.parse(readFileSync(join(out, 'slurm/jobs.json'), 'utf8'));
+    expect(asked().state).toMatch(/queued|running/);
+    const metrics = (): boolean =>
+      existsSync(join(out, 'runs')) &&
+      readdirSync(join(out, 'runs')).some((run) => existsSync(join(out, 'runs', run, 'metrics.jsonl')));
+    await until('the run begins', metrics);
+    slurm('scancel', jobs()[0]!.job);
+    await until('nothing is left', () => slurm('squeue', '--noheader') === '');
+    await sleep(2000);
+    expect(slurm('squeue', '--noheader')).toBe('');
+    expect(asked('--status')).toMatchObject({
+      state: 'failed',
+      reason: expect.stringMatching(/^pretraining \d+_1 left the queue without a record \(CANCELLED/),
+    });
+    expect(asked().state).toMatch(/queued|running/);
+    expect(jobs()).toHaveLength(4);
+    slurm('scancel', '--me');
+  });
+
   it('passes on in one line what sbatch has against a job', () => {
     const odd = join(folder, 'odd.yaml');
     writeFileSync(
