@@ -1,6 +1,7 @@
 // The charts of a report: scores with intervals, curves of training, scores along an axis that is a number, scores against cost.
 import type { CellRecord } from '../../results/cell.js';
 import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';
+import { stateText } from '../formats/words.js';
 import { mean } from '../statistics/differences.js';
 import { axes, COLOURS, circle, DASHES, line, linearScale, path, rectangle, svg, text } from './svg.js';
 
@@ -67,7 +68,7 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
     const isBase = arm === study.plan.baseline;
     body.push(text(left - 8, y + 4, isBase ? `${label} (baseline)` : label, 'text-anchor="end"'));
     if (e.mean === undefined) {
-      body.push(text(left + 6, y + 4, e.seeds.map(({ state }) => state).join(', '), 'fill="#555"'));
+      body.push(text(left + 6, y + 4, stateText(e.seeds.map(({ state }) => state)), 'fill="#555"'));
       continue;
     }
     body.push(rectangle(left, y - 7, x(100 * e.mean) - left, 14, `fill="${isBase ? '#7f8c99' : GREY}"`));
