@@ -1,5 +1,5 @@
 // Grids: what a file and the words of a command line come to, what is refused and how, and the names of cells.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { armConfig, planGrid } from '../../src/ablate/plan.js';
 import { collapse } from '../../src/ablate/stages.js';
 import { checkSizes } from '../../src/config/index.js';
 import { flatten, type Mapping } from '../../src/config/keys.js';
+import { encodePng } from '../../src/images/index.js';
 import { stepFlop } from '../../src/pretrain/cost.js';
 import type { StepReport } from '../../src/pretrain/metrics.js';
 
@@ -214,9 +215,18 @@ axes: { masking: [random, random@0.65], registers: [6], model.heads: [3] }`);
     expect(await plan('{ task: seg, protocol: quickstart, limit: 2 }')).toMatch(
       /evaluation seg: 2 training images leave 0 of them for selection/,
     );
-    expect(
-      await plan("{ task: seg, train: 'idx:/usr/share/datasets/fashion-mnist', protocol: quickstart }"),
-    ).toMatch(/no label maps|does not exist/);
+    const pictures = join(folder, 'pictures');
+    mkdirSync(pictures);
+    for (let i = 0; i < 12; i++) {
+      const picture = { data: new Uint8Array(32 * 32 * 3).fill(20 * i), height: 32, width: 32 };
+      writeFileSync(join(pictures, `${i}.png`), await encodePng(picture));
+    }
+    expect(await plan(`{ task: seg, train: 'folder:${pictures}', protocol: quickstart }`)).toMatch(
+      /evaluation seg: folder:.*pictures has no label maps: segmentation needs a source that has/,
+    );
+    expect(await plan(`{ task: cls, train: 'folder:${pictures}', protocol: quick }`)).toMatch(
+      /evaluation cls: folder:.*pictures has no class labels/,
+    );
   });
 });
 

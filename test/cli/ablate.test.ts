@@ -7,10 +7,11 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodePng } from '../../src/images/index.js';
 import { ORIGIN_COLUMNS } from '../../src/report/formats/rows.js';
@@ -181,22 +182,42 @@ describe('a grid', () => {
 });
 
 describe('kills', () => {
-  it('ten times with SIGKILL: nothing but what was in flight is lost, and no process is left', async () => {
-    const out = at('killed');
-    // Start-up takes a good second; then pretraining, then evaluation, of two runs after each other.
-    for (const [i, ms] of [900, 1500, 2100, 2700, 3300, 3900, 4500, 5100, 2400, 3000].entries()) {
-      const { child, ended } = start('--grid', grid, '--out', out, '--jobs', '2');
-      await sleep(ms);
+  it('ten times with SIGKILL, in pretraining and in evaluation: nothing but what was in flight is lost, no process is left', async () => {
+    const many = gridFile('many', TWO_ARMS.replace('seeds: 2', 'seeds: 5'));
+    const [out, straight] = [at('killed'), at('straight')];
+    expect(capi(['ablate', '--grid', many, '--out', straight, '--json']).code).toBe(0);
+    /** When something below `part` was last written; locks are written by waiting too. */
+    const written = (part: string): number => {
+      const below = existsSync(join(out, part))
+        ? readdirSync(join(out, part), { recursive: true, encoding: 'utf8' })
+        : [];
+      const times = below.flatMap((name) => {
+        const found = name.endsWith('.lock')
+          ? undefined
+          : statSync(join(out, part, name), { throwIfNoEntry: false });
+        return found ? [found.mtimeMs] : [];
+      });
+      return Math.max(0, ...times);
+    };
+    const unfinished = (): boolean =>
+      !existsSync(join(out, 'cells')) || Object.keys(comparableCells(out)).length < 10;
+    for (let kill = 0; kill < 10; kill++) {
+      const part = kill % 2 === 0 ? 'runs' : 'work'; // a run's metrics and checkpoints; an evaluation's features and state
+      const begin = Date.now();
+      const { child, ended } = start('--grid', many, '--out', out, '--jobs', '2');
+      while (written(part) < begin && child.exitCode === null) await sleep(10);
+      await sleep(25 * kill); // later and later into it
+      expect(unfinished(), `before kill ${kill + 1}`).toBe(true);
       child.kill('SIGKILL');
-      const { signal, code } = await ended;
-      expect([signal, code], `kill ${i}`).toSatisfy(([s, c]) => s === 'SIGKILL' || c === 0);
+      expect((await ended).signal, `kill ${kill + 1}`).toBe('SIGKILL');
+      await untilNoneIn(out, 20);
     }
-    const last = capi(['ablate', '--grid', grid, '--out', out, '--jobs', '2', '--json']);
+    const last = capi(['ablate', '--grid', many, '--out', out, '--jobs', '2', '--json']);
     expect(last.code, last.stdout + last.stderr).toBe(0);
     expect(states(last.stdout).every((s) => s.endsWith('done'))).toBe(true);
-    expect(comparableCells(out)).toEqual(undisturbed);
+    expect(comparableCells(out)).toEqual(comparableCells(straight));
     await untilNoneIn(out);
-  });
+  }, 600_000);
 
   it('Ctrl-C ends with 130 and a line that says how to go on; the same command does', async () => {
     const out = at('stopped');
@@ -310,6 +331,10 @@ describe('refusals and looks', () => {
       ['--grid', gridFile('other', TWO_ARMS), '--out', whole],
       /holds the ablation pair: choose another folder with --out/,
     ],
+    [
+      ['--grid', `${root}benchmarks/ablations/paper/table1i.yaml`, '--out', at('paper')],
+      /\/data\/imagenet22k\/train does not exist.*evaluation seg: .*does not exist/,
+    ],
     [['--grid', grid, '--evals', 'cls'], /--evals is for inline grids/],
     [['--grid', 'registers=0', '--evals', 'det'], /--evals det: accepted: cls, seg or cls,seg/],
   ])('%j', (args, message) => {
@@ -320,22 +345,34 @@ describe('refusals and looks', () => {
     expect(run.stderr.trimEnd()).not.toContain('\n');
   });
 
+  it('a damaged record is named, with what to do', () => {
+    const out = at('damaged');
+    const file = join(out, 'cells', Object.keys(undisturbed)[0]!, 'cell.json');
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, '{');
+    const run = capi(['ablate', '--grid', grid, '--out', out, '--status']);
+    expect(run.code).toBe(4);
+    expect(run.stderr).toMatch(
+      /cell\.json cannot be read as a cell of capi ablate: .*Delete its folder to run the cell again/,
+    );
+  });
+
   it('--dry-run says what it will take, and that data is not here', () => {
     const run = capi([
       'ablate',
       '--grid',
-      `${root}benchmarks/ablations/paper/table1i.yaml`,
+      `${root}benchmarks/ablations/paper/table1a.yaml`,
       '--dry-run',
       '--json',
     ]);
     expect(run.code, run.stderr).toBe(0);
     const { arms, cells, missing, seconds } = JSON.parse(run.stdout);
-    expect(arms).toHaveLength(2);
-    expect(cells).toBe(2 * 3 * 2);
+    expect(arms).toHaveLength(3);
+    expect(cells).toBe(3 * 3 * 2);
     expect(arms[0].parameters).toBeGreaterThan(4e8); // ViT-L with its predictor and 16,384 prototypes
     expect(arms[0].gflop_per_step).toBeGreaterThan(1e6);
     expect(seconds).toBeGreaterThan(1e6);
     expect(missing.join()).toMatch(/imagenet22k/);
-    expect(existsSync(`${root}runs/ablate-table1i`)).toBe(false);
+    expect(existsSync(`${root}runs/ablate-table1a`)).toBe(false);
   });
 });

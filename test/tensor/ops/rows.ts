@@ -49,6 +49,25 @@ export const opRows: Row[] = [
     wrt: ['logits'],
   },
   {
+    name: 'huberSum on both sides of its delta',
+    inputs: { x: normal(6, 8), target: normal(6, 8) },
+    run: (i) => ops.huberSum(i.x!, i.target!, 0.7),
+    oracle: (i) => {
+      const d = o.zip(i.x!, i.target!, (x, t) => Math.abs(x - t));
+      return o.sum(
+        o.map(d, (a) => (a <= 0.7 ? a ** 2 / 2 : 0.7 * (a - 0.35))),
+        [0, 1],
+      );
+    },
+    wrt: ['x'],
+  },
+  {
+    name: 'geluLayer',
+    inputs: { x: normal(5, 6) },
+    run: (i) => ops.geluLayer(i.x!),
+    oracle: (i) => o.map(i.x!, gelu),
+  },
+  {
     name: 'rmsNorm',
     inputs: { x: normal(5, 6) },
     run: (i) => ops.rmsNorm(i.x!, 1e-5),
