@@ -13,8 +13,16 @@ export interface AxisValue {
   readonly settings: Settings;
 }
 
+interface NamedAxis {
+  /** The values, as a message lists them. */
+  readonly values: string;
+  settings(value: string): Settings | undefined;
+  /** The value that a config has. */
+  readonly label: (read: (key: string) => unknown) => unknown;
+}
+
 /** Axes with values of their own; every other axis is a key of the config. */
-const NAMED: Record<string, { values: string; settings: (value: string) => Settings | undefined }> = {
+const NAMED: Record<string, NamedAxis> = {
   predictor: words('model.predictor.type', ['fused', 'self', 'cross']),
   masking: {
     values: 'random, block, inverse, inverse+roll, each with an optional @RATIO',
@@ -28,21 +36,23 @@ const NAMED: Record<string, { values: string; settings: (value: string) => Setti
         ...(ratio === undefined ? {} : { 'masking.ratio': Number(ratio) }),
       };
     },
+    label: (read) => `${read('masking.type')}${read('masking.roll') === true ? '+roll' : ''}`,
   },
   registers: {
     values: 'a whole number',
     settings: (value) => (/^\d+$/.test(value) ? { 'model.registers': Number(value) } : undefined),
+    label: (read) => read('model.registers'),
   },
   loss: words('loss.type', ['capi', 'capi-mlp', 'ibot', 'direct', 'pixel']),
   sinkhorn: words('clustering.sinkhorn', ['positionwise', 'standard', 'none']),
   positions: words('model.positions', ['rope', 'learned']),
 };
 
-function words(key: string, values: readonly string[]) {
+function words(key: string, values: readonly string[]): NamedAxis {
   return {
     values: values.join(', '),
-    settings: (value: string): Settings | undefined =>
-      values.includes(value) ? { [key]: value } : undefined,
+    settings: (value) => (values.includes(value) ? { [key]: value } : undefined),
+    label: (read) => read(key),
   };
 }
 
@@ -117,21 +127,8 @@ function splitAtCommas(text: string): string[] {
   return words.map((word) => word.trim());
 }
 
-/** The label of an axis value that settings of a base already have, if a named one fits: for the row of the baseline. */
+/** The label of the value that a base has on an axis: for the row of the baseline. */
 export function labelOfBase(axis: string, read: (key: string) => unknown): string {
-  const own = (value: string): boolean =>
-    Object.entries(NAMED[axis]!.settings(value)!).every(([key, set]) => read(key) === set);
-  if (axis === 'masking') {
-    const type = ['random', 'block', 'inverse', 'inverse+roll'].find(own);
-    return type ?? `${read('masking.type')}${read('masking.roll') ? '+roll' : ''}`;
-  }
-  const keys: Record<string, string> = {
-    predictor: 'model.predictor.type',
-    registers: 'model.registers',
-    loss: 'loss.type',
-    sinkhorn: 'clustering.sinkhorn',
-    positions: 'model.positions',
-  };
-  const value = read(keys[axis] ?? axis);
+  const value = NAMED[axis] ? NAMED[axis].label(read) : read(axis);
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -1,4 +1,5 @@
 // The commands that make one cell by hand: what a record and a report say of a number's origin.
+import { commandLine } from '../shell.js';
 import type { StoredRuns } from './folder.js';
 import type { PlannedCell, PlannedRun } from './plan.js';
 
@@ -13,7 +14,7 @@ export function commandsOf(
   const threads = ['--threads', `${run.config.engine.threads ?? 1}`];
   const { train, tests, protocol, weights, limit, task } = cell.evaluation;
   const pretrain = [
-    ...['capi', 'pretrain', stored.base, '--seed', `${run.seed}`, ...threads],
+    ...['pretrain', stored.base, '--seed', `${run.seed}`, ...threads],
     ...Object.entries(sets).flatMap(([key, value]) => [
       '--set',
       `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
@@ -22,7 +23,6 @@ export function commandsOf(
   ];
   const evaluate = [
     ...[
-      'capi',
       'eval',
       task,
       folder,
@@ -36,9 +36,5 @@ export function commandsOf(
     ...(limit === null ? [] : ['--limit', `${limit}`]),
     ...['--seed', `${cell.probeSeed}`, ...threads],
   ];
-  return [pretrain, evaluate].map((words) => words.map(quoted).join(' '));
+  return [pretrain, evaluate].map((words) => commandLine(words));
 }
-
-/** A word as a shell takes it. */
-export const quoted = (word: string): string =>
-  /^[\w./:=@+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,19 +1,17 @@
 // The folder of an ablation: its plan for the processes that run cells and for the report, and where each cell stands.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { lockHolder } from '../features/lock.js';
-import { CELL, cellFolder, findCell } from '../results/cell.js';
+import { findCell, type RunSummary, readCellFailure, runStates } from '../results/cell.js';
 import { writeJson, writeText } from '../results/files.js';
 import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
-import { type Plan, type PlannedCell, type PlannedRun, runFolder } from './plan.js';
+import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 
 /** Configs of all runs: what a process that runs a cell reads. */
 const RUNS = 'runs.json';
-/** Of a cell that failed; gone as soon as it is tried again. */
-const FAILED = 'failed.json';
 
 /** Writes plan and runs, and the grid beside them. @throws UsageError when the folder is another ablation's */
 export async function writePlan(
@@ -105,9 +103,12 @@ export async function readRuns(out: string): Promise<StoredRuns> {
 /** How a cell stands. */
 export interface CellState {
   readonly cell: PlannedCell;
-  readonly state: 'waiting' | 'queued' | 'running' | 'failed' | 'done' | 'collapsed' | 'diverged';
+  readonly state: 'waiting' | 'queued' | 'running' | 'failed' | RunSummary['state'];
   readonly reason: string | null;
 }
+
+/** Whether a cell is finished, however its run ended. */
+export const hasRecord = ({ state }: CellState): boolean => runStates.some((ended) => ended === state);
 
 /** Held by the process that pretrains a run, or evaluates a cell. */
 export const workLock = (out: string, id: string): string => join(out, 'work', `${id}.lock`);
@@ -121,7 +122,7 @@ export async function cellStates(out: string, cells: readonly PlannedCell[]): Pr
       continue;
     }
     const running = (await lockHolder(workLock(out, cell.run))) ?? (await lockHolder(workLock(out, cell.id)));
-    const failure = running ? undefined : await readFailure(out, cell.id);
+    const failure = running ? undefined : await readCellFailure(out, cell.id);
     states.push({
       cell,
       state: running ? 'running' : failure ? 'failed' : 'waiting',
@@ -130,24 +131,3 @@ export async function cellStates(out: string, cells: readonly PlannedCell[]): Pr
   }
   return states;
 }
-
-export const isFinished = (out: string, id: string): boolean => existsSync(join(cellFolder(out, id), CELL));
-
-export async function writeFailure(out: string, id: string, reason: string): Promise<void> {
-  await mkdir(cellFolder(out, id), { recursive: true });
-  await writeJson(join(cellFolder(out, id), FAILED), { reason, time: new Date().toISOString() });
-}
-
-export async function readFailure(out: string, id: string): Promise<string | undefined> {
-  try {
-    return (JSON.parse(await readFile(join(cellFolder(out, id), FAILED), 'utf8')) as { reason: string })
-      .reason;
-  } catch {
-    return undefined;
-  }
-}
-
-export const clearFailure = (out: string, id: string): Promise<void> =>
-  rm(join(cellFolder(out, id), FAILED), { force: true });
-
-export { runFolder };

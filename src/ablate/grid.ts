@@ -28,13 +28,10 @@ const evaluation = z.strictObject({
 });
 export type GridEvaluation = Omit<z.infer<typeof evaluation>, 'name'> & { name: string };
 
-const seeds = z.union([
-  z
-    .int()
-    .min(1)
-    .transform((n) => Array.from({ length: n }, (_, i) => i)),
-  z.array(z.int().min(0)).min(1),
-]);
+/** The first n seeds. */
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+const seeds = z.union([z.int().min(1).transform(range), z.array(z.int().min(0)).min(1)]);
 
 /** Resources of a Slurm job, as sbatch takes them. */
 const slurm = z.strictObject({
@@ -154,7 +151,6 @@ function inlineGrid(request: GridRequest): Grid {
   }
   refuse(faults);
   const base = request.base ?? 'quickstart';
-  const n = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
   const own = request.evals ? [] : (request.baseEvals?.(base) ?? []);
   const tasks = request.evals ?? ['cls', 'seg'];
   const evals =
@@ -170,8 +166,8 @@ function inlineGrid(request: GridRequest): Grid {
     axes,
     arms: {},
     baseline: undefined,
-    seeds: n(request.seeds ?? 3),
-    probeSeeds: n(request.probeSeeds ?? 1),
+    seeds: range(request.seeds ?? 3),
+    probeSeeds: range(request.probeSeeds ?? 1),
     threads: 1,
     evals,
     earlyStop: true,
@@ -267,11 +263,13 @@ type Unfinished = Omit<Grid, 'axes' | 'arms' | 'baseline' | 'evals'> & {
 };
 
 /** Name of the arm that changes nothing. */
-export const BASE_ARM = 'base';
+const BASE_ARM = 'base';
 
 function finish(request: GridRequest, g: Unfinished): Grid {
   const faults: string[] = [];
   const read = (key: string): unknown => request.baseValue(g.base, g.set, key);
+  const changesNothing = (settings: Settings): boolean =>
+    Object.entries(settings).every(([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v));
   const arms: Arm[] = [];
   if (g.design === 'crossed') {
     let made: Arm[] = [{ name: '', axis: null, values: {}, settings: {} }];
@@ -291,20 +289,17 @@ function finish(request: GridRequest, g: Unfinished): Grid {
     for (const [axis, values] of Object.entries(g.axes)) {
       let asBase = 0;
       for (const { label, settings } of values) {
-        const same = Object.entries(settings).every(
-          ([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v),
-        );
-        if (same && ++asBase === 1) continue; // the row of the baseline itself
+        if (changesNothing(settings) && ++asBase === 1) continue; // the row of the baseline itself
         arms.push({ name: `${axis}=${label}`, axis, values: { ...own, [axis]: label }, settings });
       }
     }
   }
   for (const [name, settings] of Object.entries(g.arms))
     arms.push({ name, axis: null, values: {}, settings });
-  const isBase = ({ settings }: Arm): boolean =>
-    Object.entries(settings).every(([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v));
   let baseline =
-    g.baseline === undefined ? arms.findIndex(isBase) : arms.findIndex(({ name }) => name === g.baseline);
+    g.baseline === undefined
+      ? arms.findIndex(({ settings }) => changesNothing(settings))
+      : arms.findIndex(({ name }) => name === g.baseline);
   if (g.baseline !== undefined && baseline < 0) {
     const guess = nearest(
       g.baseline,

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
-import { encodePng, openSource, type RawImage } from '../images/index.js';
+import { drawnSize, encodePng, openSource, type RawImage } from '../images/index.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { tileGrid } from '../probes/pictures/tiles.js';
 import { writeFailure } from '../results/files.js';
@@ -30,7 +30,7 @@ export async function drawStrip(o: PictureRequest): Promise<string> {
     const source = await openSource(o.test, {
       split: 'test',
       whole: true,
-      size: Math.min(512, Math.max(32, height)),
+      size: drawnSize(height),
     });
     const most = height <= SMALL ? IMAGES : IMAGES / 2;
     const indices = everyNth(source.length, most).slice(0, most);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pLimit from 'p-limit';
 import { EXIT } from '../errors.js';
-import { isFinished, writeFailure } from './folder.js';
+import { isFinished, writeCellFailure } from '../results/cell.js';
 import type { PlannedCell, PlannedRun } from './plan.js';
 
 /** A run with those of its cells that are not finished. */
@@ -31,7 +31,6 @@ export interface PoolOptions {
   /** Node's arguments before those of capi. */
   readonly entry: readonly string[];
   onReport(report: JobReport): void;
-  onMessage(text: string): void;
   /** A job's process has ended; `failure` in words where cells of it are not finished. */
   onEnd(job: Job, failure: string | undefined): void;
 }
@@ -86,9 +85,8 @@ async function runJob(job: Job, o: PoolOptions): Promise<string | undefined> {
   let last = '';
   createInterface({ input: child.stderr }).on('line', (line) => {
     const report = reportOf(line);
-    if (!report) last = line;
-    else if ('message' in report) o.onMessage(report.message);
-    else o.onReport(report);
+    if (report === undefined) last = line;
+    else if (report !== 'message') o.onReport(report);
   });
   const code = await new Promise<number | string>((resolve) => {
     child.on('error', (error) => resolve(error.message));
@@ -99,15 +97,15 @@ async function runJob(job: Job, o: PoolOptions): Promise<string | undefined> {
   if (code === EXIT.interrupted && o.signal.aborted) return undefined;
   const reason = last.replace(/^error: /, '') || `its process ended with ${code}`;
   if (!o.signal.aborted) {
-    for (const { id } of job.cells) if (!isFinished(o.out, id)) await writeFailure(o.out, id, reason);
+    for (const { id } of job.cells) if (!isFinished(o.out, id)) await writeCellFailure(o.out, id, reason);
   }
   return reason;
 }
 
-function reportOf(line: string): JobReport | { message: string } | undefined {
+function reportOf(line: string): JobReport | 'message' | undefined {
   try {
     const value = JSON.parse(line) as Partial<JobReport> & { message?: string };
-    if (typeof value.message === 'string') return { message: value.message };
+    if (typeof value.message === 'string') return 'message';
     return typeof value.stage === 'string' ? (value as JobReport) : undefined;
   } catch {
     return undefined;

@@ -4,16 +4,16 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../errors.js';
+import { clearCellFailure, isFinished } from '../results/cell.js';
 import { writeJson, writeText } from '../results/files.js';
-import { quoted } from './commands.js';
-import { type CellState, clearFailure, isFinished } from './folder.js';
+import { quoted } from '../shell.js';
+import { type CellState, hasRecord } from './folder.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 import { hasEnded } from './stages.js';
 
 /** One submitted array: what each of its tasks does. */
 interface Submission {
   readonly job: string;
-  readonly stage: 'pretrain' | 'evaluate';
   /** By array index. */
   readonly tasks: Readonly<Record<string, { run: string; cell?: string }>>;
 }
@@ -98,12 +98,7 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
   const runs = o.runs.filter(({ id }) => open.some((cell) => cell.run === id));
   const indexOf = (run: string): number => plan.runs.findIndex(({ id }) => id === run);
 
-  const enter = async (
-    stage: Submission['stage'],
-    name: string,
-    tasks: Submission['tasks'],
-    after?: string,
-  ): Promise<string> => {
+  const enter = async (name: string, tasks: Submission['tasks'], after?: string): Promise<string> => {
     const script = join(folder, `${all.length}-${name}.sh`);
     const list = join(folder, `${all.length}-${name}.txt`);
     // One line an index, so that a task finds its own.
@@ -116,7 +111,7 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
     await writeText(script, scriptText(o, name, Object.keys(tasks), list, folder));
     const dependency = after ? [`--dependency=aftercorr:${after}`, '--kill-on-invalid-dep=yes'] : [];
     const job = slurm('sbatch', ['--parsable', ...dependency, script]).split(';')[0]!;
-    all.push({ job, stage, tasks });
+    all.push({ job, tasks });
     await writeJson(join(folder, JOBS), all);
     made.push(job);
     return job;
@@ -128,7 +123,6 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
   if (untrained.length > 0) {
     training = await enter(
       'pretrain',
-      'pretrain',
       Object.fromEntries(untrained.map(({ id }) => [indexOf(id), { run: id }])),
     );
   }
@@ -138,7 +132,7 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
     const behind = (cell: PlannedCell): boolean => untrained.some(({ id }) => id === cell.run);
     const groups = new Map<string | undefined, Record<string, { run: string; cell: string }>>();
     for (const cell of own) {
-      await clearFailure(out, cell.id);
+      await clearCellFailure(out, cell.id);
       let [after, index] = [training, `${indexOf(cell.run)}`];
       if (!behind(cell)) {
         // A pretraining that an earlier call submitted has its index from then.
@@ -148,7 +142,7 @@ export async function submit(o: SlurmOptions): Promise<string[]> {
       }
       groups.set(after, { ...groups.get(after), [index]: { run: cell.run, cell: cell.id } });
     }
-    for (const [after, tasks] of groups) await enter('evaluate', kind, tasks, after);
+    for (const [after, tasks] of groups) await enter(kind, tasks, after);
   }
   return made;
 }
@@ -196,7 +190,7 @@ export async function withQueue(out: string, states: readonly CellState[]): Prom
   const { runs, cells, last } = await queued(out);
   return states.map((state): CellState => {
     const { cell } = state;
-    if (['done', 'collapsed', 'diverged'].includes(state.state)) return state;
+    if (hasRecord(state)) return state;
     const of = runs.get(cell.run) ?? cells.get(cell.id);
     if (of)
       return {

@@ -6,18 +6,24 @@ import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { pretrain } from '../pretrain/loop.js';
-import { type Line, readLines, type StepReport } from '../pretrain/metrics.js';
+import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
 import { prepareRun } from '../pretrain/prepare.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { readPredictions } from '../probes/evaluation/predictions.js';
-import { type CellRecord, cellFolder, type RunSummary, writeCell } from '../results/cell.js';
+import {
+  type CellRecord,
+  cellFolder,
+  clearCellFailure,
+  type RunSummary,
+  writeCell,
+} from '../results/cell.js';
 import { writeCounts } from '../results/counts.js';
 import { environment } from '../results/environment.js';
 import { writeJson } from '../results/files.js';
 import { hashOf } from '../tensor/hash.js';
 import { commandsOf } from './commands.js';
 import { headCounts } from './counts.js';
-import { clearFailure, type StoredRuns } from './folder.js';
+import type { StoredRuns } from './folder.js';
 import { drawStrip } from './pictures.js';
 import { type PlannedCell, type PlannedRun, runFolder } from './plan.js';
 
@@ -209,7 +215,7 @@ export async function evaluateStage(
     seconds: (performance.now() - begin) / 1000,
     environment: environment(engine),
   });
-  await clearFailure(out, cell.id);
+  await clearCellFailure(out, cell.id);
   await rm(work, { recursive: true, force: true });
 }
 
@@ -235,7 +241,7 @@ async function summarise(out: string, run: PlannedRun): Promise<RunSummary> {
   };
 }
 
-const HEALTH = ['dead_share', 'dominance', 'position_information', 'spread', 'position_share'];
+const HEALTH = HEALTH_COLUMNS.map(([, name]) => name);
 const SHOWN = ['step', 'capi_loss', 'clustering_loss', 'target_entropy', 'gradient_norm', 'lr'];
 
 /** Evenly spread steps: losses and entropy are means over the steps up to each point, health its last look. */

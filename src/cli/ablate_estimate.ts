@@ -1,5 +1,5 @@
 // What an ablation will cost: cells, floating-point operations, time from a measured step, disk.
-import { cellStates } from '../ablate/folder.js';
+import { cellStates, hasRecord } from '../ablate/folder.js';
 import type { Plan, PlannedCell, PlannedRun } from '../ablate/plan.js';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
@@ -49,11 +49,7 @@ export async function estimate(
   jobs: number,
 ): Promise<Estimate> {
   const states = await cellStates(out, chosen.cells);
-  const finished = new Set(
-    states
-      .filter(({ state }) => ['done', 'collapsed', 'diverged'].includes(state))
-      .map(({ cell }) => cell.id),
-  );
+  const finished = new Set(states.filter(hasRecord).map(({ cell }) => cell.id));
   const base = plan.runs[plan.grid.baseline]!.config;
   const rate = await measuredRate(base);
   const arms: ArmEstimate[] = [];
@@ -98,7 +94,7 @@ function oneImage(config: Config): number {
   const at = (batch: number): number => stepFlop({ ...config, engine, train: { ...config.train, batch } });
   if (batch === 1) return at(1);
   // The optimisers cost the same for any batch: what is left grows with it.
-  const [one, all] = [at(batch / 2 >= 1 ? Math.floor(batch / 2) : 1), at(batch)];
+  const [one, all] = [at(Math.floor(batch / 2)), at(batch)];
   const each = (all - one) / (batch - Math.floor(batch / 2));
   return each + (all - each * batch) / config.train.batch;
 }

@@ -1,7 +1,6 @@
 // What `capi ablate` does: plan, show, run on this machine, and say where every cell stands.
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { quoted } from '../ablate/commands.js';
 import { cellStates, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
@@ -10,6 +9,7 @@ import { loadConfig, settingOf } from '../config/index.js';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { InterruptedError, UsageError } from '../errors.js';
+import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';
@@ -135,14 +135,12 @@ const jobsAtOnce = (flags: AblateFlags, grid: Grid): number =>
 function commandOf(flags: AblateFlags, out: string): string {
   const given = (name: string, value: string | number | undefined): string[] =>
     value === undefined ? [] : [name, `${value}`];
-  return [
-    ...['capi', 'ablate', ...flags.grid.flatMap((text) => ['--grid', text])],
+  return commandLine([
+    ...['ablate', ...flags.grid.flatMap((text) => ['--grid', text])],
     ...[...given('--base', flags.base), ...flags.set.flatMap((text) => ['--set', text])],
     ...[...given('--design', flags.design), ...given('--seeds', flags.seeds)],
     ...[...given('--probe-seeds', flags['probe-seeds']), ...given('--evals', flags.evals), '--out', out],
-  ]
-    .map(quoted)
-    .join(' ');
+  ]);
 }
 
 async function submitAll(
@@ -188,7 +186,6 @@ async function runLocally(
         signal,
         entry: flags.entry,
         onReport: (report) => view.report(report),
-        onMessage: () => {},
         onEnd: (job, failure) => view.end(job, failure),
       });
     } finally {

@@ -1,11 +1,12 @@
 // What the processes of an ablation do: one run and its cells, or one stage of them. Started by `capi ablate` and by the jobs of a cluster.
-import { isFinished, readRuns, workLock, writeFailure } from '../ablate/folder.js';
+import { readRuns, workLock } from '../ablate/folder.js';
 import type { PlannedCell } from '../ablate/plan.js';
 import type { JobReport } from '../ablate/pool.js';
 import { requeueSelf } from '../ablate/slurm.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { InterruptedError, UsageError } from '../errors.js';
 import { takeLock } from '../features/lock.js';
+import { isFinished, writeCellFailure } from '../results/cell.js';
 import { Progress } from './progress.js';
 import { interruptible } from './signals.js';
 
@@ -100,5 +101,5 @@ async function leaveQueue(
       reason = `stopped by ${signal} and not queued again: ${(refusal as Error).message}`;
     }
   }
-  for (const { id } of cells) if (!isFinished(out, id)) await writeFailure(out, id, reason);
+  for (const { id } of cells) if (!isFinished(out, id)) await writeCellFailure(out, id, reason);
 }

@@ -64,7 +64,7 @@ async function write(
     files.push(name);
   };
   const charts = formats.some((f) => f !== 'csv') ? chartsOf(report) : [];
-  await mkdir(join(out, 'charts'), { recursive: true }).catch((error) => {
+  await mkdir(charts.length > 0 ? join(out, 'charts') : out, { recursive: true }).catch((error) => {
     throw writeFailure(out, error);
   });
   for (const { name, svg } of charts) {

@@ -11,7 +11,7 @@ import { EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
-import { type EvaluationRecord, type Result, readRecord } from '../results/record.js';
+import { type EvaluationRecord, type Result, readRecord, sameScore } from '../results/record.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';
@@ -141,14 +141,7 @@ async function evaluationAgain(record: EvaluationRecord, out: string, quiet: boo
 const EQUAL = 1e-9;
 
 function judge(r: Result, again: readonly Result[]): Judged {
-  const same = again.find(
-    (o) =>
-      o.source === r.source &&
-      o.head === r.head &&
-      o.metric === r.metric &&
-      o.convention === r.convention &&
-      o.test === r.test,
-  );
+  const same = again.find((o) => o.test === r.test && sameScore(o, r));
   const value = same?.value ?? null;
   const { low, high } = r.interval ?? { low: null, high: null };
   const tolerance = low !== null && high !== null ? (high - low) / 2 : null;

@@ -8,7 +8,7 @@ import { parseEncoderSpec } from '../encoder/spec.js';
 import type { DeviceName, EngineName } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
-import { encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
+import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { type PrototypeWeights, readPrototypes } from '../probes/pictures/prototypes.js';
@@ -16,6 +16,7 @@ import { SIGNS } from '../probes/pictures/tiles.js';
 import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
 import { environment } from '../results/environment.js';
 import { writeFailure, writeJson, writeText } from '../results/files.js';
+import { commandLine } from '../shell.js';
 import { duration, Progress } from './progress.js';
 
 export interface VizFlags {
@@ -35,9 +36,6 @@ export interface VizFlags {
   force: boolean;
   quiet: boolean;
 }
-
-/** Generated pictures are drawn at the size at which they are seen, as far as they come in that size. */
-const DRAWN = { least: 32, most: 512 };
 
 /** Images of one call of an encoder. */
 const BATCH = 8;
@@ -80,7 +78,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
     try {
       const source = await openSource(flags.data, {
         ...(flags.split ? { split: flags.split } : {}),
-        size: Math.min(DRAWN.most, Math.max(DRAWN.least, encoder.size.height)),
+        size: drawnSize(encoder.size.height),
       });
       const indices = everyNth(source.length, flags.limit);
       const { prototypes, note } = await prototypesOf(encoder, flags.weights);
@@ -252,10 +250,4 @@ function ordinal(n: number): string {
   if (n === 1) return 'one';
   const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
   return `${n}${ends}`;
-}
-
-/** The command as one types it again: arguments that a shell would take apart are quoted. */
-export function commandLine(args: readonly string[]): string {
-  const quoted = args.map((a) => (/^[\w@%+=:,./-]+$/.test(a) ? a : `'${a.replaceAll("'", "'\\''")}'`));
-  return ['capi', ...quoted].join(' ');
 }

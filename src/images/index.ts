@@ -29,7 +29,7 @@ export {
   resizeBicubic,
   resizeNearest,
 } from './resample.js';
-export { type ImageSource, labelsOf, openSource, type SourceOptions } from './source.js';
+export { drawnSize, type ImageSource, labelsOf, openSource, type SourceOptions } from './source.js';
 export {
   channelStats,
   contactSheet,

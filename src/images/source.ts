@@ -50,6 +50,9 @@ export interface SourceOptions {
   seed?: number;
 }
 
+/** The side at which generated pictures are drawn for an encoder that sees `height` pixels: that size, as far as they come in it. */
+export const drawnSize = (height: number): number => Math.min(512, Math.max(32, height));
+
 /**
  * Opens the image source that `text` names (see SCHEMES). Options inside the URI win over `options`.
  * Throws UsageError for a URI that cannot be understood and DataError for data that is missing or unusable.

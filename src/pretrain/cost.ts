@@ -4,17 +4,15 @@ import { graphCost } from '../engine/onnx/cost.js';
 import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements } from '../engine/program.js';
+import { IMAGENET } from '../images/index.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stateShapes } from './state.js';
 import { stepProgram } from './step.js';
 
-/** Any values do: they change constants, not the graph. */
-const PIXELS = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-
-/** Floating-point operations of one training step, optimisers and teacher included. */
+/** Floating-point operations of one training step, optimisers and teacher included. The pixel statistics change constants, not the graph. */
 export function stepFlop(config: Config): number {
-  return graphCost(optimise(trace(stepProgram(config, PIXELS)))).flop;
+  return graphCost(optimise(trace(stepProgram(config, IMAGENET)))).flop;
 }
 
 /** Trained parameters of the student: encoder, predictor and head. */

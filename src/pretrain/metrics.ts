@@ -113,7 +113,8 @@ export async function readLines(folder: string): Promise<Line[]> {
   });
 }
 
-const HEALTH_COLUMNS = [
+/** Figures of health, and their columns. */
+export const HEALTH_COLUMNS = [
   ['deadShare', 'dead_share'],
   ['dominance', 'dominance'],
   ['positionInformation', 'position_information'],

@@ -1,10 +1,10 @@
 // What one cell of an ablation leaves: an arm, a pretraining seed, a probe seed and an evaluation, with all that a report needs to rebuild a table.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { writeText } from './files.js';
+import { writeJson, writeText } from './files.js';
 import { resultSchema } from './record.js';
 
 const number = z.number().nullable();
@@ -80,6 +80,8 @@ export const cellSchema = z.object({
 export type CellRecord = z.infer<typeof cellSchema>;
 
 export const CELL = 'cell.json';
+/** Of a cell that failed; gone as soon as it is tried again. */
+const FAILED = 'failed.json';
 
 /** Folder of a cell below that of its ablation. */
 export const cellFolder = (out: string, id: string): string => join(out, 'cells', id);
@@ -118,3 +120,23 @@ export async function readCell(file: string): Promise<CellRecord> {
     `${file} is not a cell of capi ablate: ${issue.path.join('.')}: ${issue.message}. Delete its folder to run the cell again`,
   );
 }
+
+export const isFinished = (out: string, id: string): boolean => existsSync(join(cellFolder(out, id), CELL));
+
+export async function writeCellFailure(out: string, id: string, reason: string): Promise<void> {
+  await mkdir(cellFolder(out, id), { recursive: true });
+  await writeJson(join(cellFolder(out, id), FAILED), { reason, time: new Date().toISOString() });
+}
+
+/** Why the last attempt at a cell failed, if it did. */
+export async function readCellFailure(out: string, id: string): Promise<string | undefined> {
+  try {
+    return (JSON.parse(await readFile(join(cellFolder(out, id), FAILED), 'utf8')) as { reason: string })
+      .reason;
+  } catch {
+    return undefined;
+  }
+}
+
+export const clearCellFailure = (out: string, id: string): Promise<void> =>
+  rm(join(cellFolder(out, id), FAILED), { force: true });

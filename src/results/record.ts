@@ -34,6 +34,12 @@ export const resultSchema = z.object({
 });
 export type Result = z.infer<typeof resultSchema>;
 
+/** What a score is of, apart from its test set. */
+export type ScoreKind = Pick<Result, 'source' | 'head' | 'metric' | 'convention'>;
+
+export const sameScore = (a: ScoreKind, b: ScoreKind): boolean =>
+  a.source === b.source && a.head === b.head && a.metric === b.metric && a.convention === b.convention;
+
 const dataset = z.object({
   source: z.string(),
   /** SHA-256 of what the source holds. */

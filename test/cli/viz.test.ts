@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { commandLine, folderNames, runViz, type VizFlags } from '../../src/cli/run_viz.js';
+import { folderNames, runViz, type VizFlags } from '../../src/cli/run_viz.js';
 import { UsageError } from '../../src/errors.js';
 import { decodeImage } from '../../src/images/index.js';
+import { commandLine } from '../../src/shell.js';
 import { smallRun, temporaryFolder } from '../pretrain/small_run.js';
 import { BrowserPage } from '../support/chromium.js';
 import { suiteNeeding } from '../support/suites.js';

@@ -1,6 +1,6 @@
 // Whether two results differ: paired differences of the heads that two records share, over the same test images.
 import { DataError } from '../../errors.js';
-import type { EvaluationRecord, Result } from '../../results/record.js';
+import { type EvaluationRecord, type Result, sameScore } from '../../results/record.js';
 import type { Interval } from '../../scores/intervals.js';
 import { pairedMeans } from '../../scores/paired_accuracy.js';
 import type { StoredTensor } from '../../tensor/safetensors.js';
@@ -30,9 +30,6 @@ export interface RecordFile {
   readonly file: string;
   readonly record: EvaluationRecord;
 }
-
-const sameScore = (a: Result, b: Result): boolean =>
-  a.source === b.source && a.head === b.head && a.metric === b.metric && a.convention === b.convention;
 
 /**
  * Compares what both records have: every head, feature source and metric, on test sets of the same contents.

@@ -4,7 +4,7 @@ import type { FrozenEncoder } from '../../encoder/frozen.js';
 import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
-import { type ImageSource, openSource } from '../../images/index.js';
+import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
 import { environment } from '../../results/environment.js';
 import {
   countTestRead,
@@ -35,8 +35,6 @@ export const SECTION = { cls: 'classification', seg: 'segmentation' } as const;
 
 /** Images of one call of an encoder. */
 const BATCH = 32;
-/** Generated pictures come in these sizes. */
-const DRAWN = { least: 32, most: 512 };
 
 export interface EvaluateOptions {
   readonly task: Task;
@@ -136,7 +134,7 @@ export async function openSets(
   encoder: Pick<FrozenEncoder, 'size'>,
 ): Promise<Sets> {
   const open = async (uri: string, split: 'train' | 'test'): Promise<EvaluationData> => {
-    const size = Math.min(DRAWN.most, Math.max(DRAWN.least, encoder.size.height));
+    const size = drawnSize(encoder.size.height);
     const source = await openSource(uri, { split, whole: true, size });
     return chooseData(source, o.limit);
   };

@@ -5,7 +5,7 @@ import { draws } from '../statistics/random.js';
 
 const RESAMPLES = 1000;
 
-/** Sorted once and kept: pixel counts of one head, image by image. */
+/** Pixel counts of one head, image by image. */
 interface Pixels {
   readonly images: readonly number[][];
   readonly classes: number;

@@ -1,5 +1,5 @@
 // The scores of an ablation by column, arm and seed, and how each arm's seeds ended.
-import type { Result } from '../../results/record.js';
+import { type Result, sameScore } from '../../results/record.js';
 import { mean } from '../statistics/differences.js';
 import type { Study, StudyCell } from './study.js';
 
@@ -29,12 +29,7 @@ const HEADLINES = [
 const HEADS: Record<string, string> = { knn: 'k-NN', logreg: 'log. reg.' };
 const METRICS: Record<string, string> = { miou: 'mIoU', top1: 'top-1', accuracy: 'pixel acc.' };
 
-const samePlace = (c: Column, r: Result): boolean =>
-  c.test === r.test &&
-  c.source === r.source &&
-  c.head === r.head &&
-  c.metric === r.metric &&
-  c.convention === r.convention;
+const samePlace = (c: Column, r: Result): boolean => c.test === r.test && sameScore(c, r);
 
 /** All columns of the records, headlines first, otherwise as they come. */
 export function columnsOf({ cells, plan }: Study): Column[] {
@@ -42,14 +37,7 @@ export function columnsOf({ cells, plan }: Study): Column[] {
   for (const { record, evaluation } of cells) {
     for (const r of record?.results ?? []) {
       const several = (record?.tests.length ?? 0) > 1;
-      const place = HEADLINES.findIndex(
-        (h) =>
-          h.task === r.task &&
-          h.head === r.head &&
-          h.source === r.source &&
-          h.metric === r.metric &&
-          h.convention === r.convention,
-      );
+      const place = HEADLINES.findIndex((h) => h.task === r.task && sameScore(h, r));
       const headline = place >= 0;
       const words = [
         evaluation,

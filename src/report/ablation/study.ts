@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
-import { type CellRecord, cellFolder, findCell } from '../../results/cell.js';
+import { type CellRecord, cellFolder, findCell, readCellFailure } from '../../results/cell.js';
 import { type CellCounts, readCounts } from '../../results/counts.js';
 import { type AblationPlan, PLAN, readPlan } from '../../results/plan.js';
 
@@ -40,7 +40,7 @@ export class Study {
     for (const [arm, { cells: own }] of plan.arms.entries()) {
       for (const { id, seed, probe_seed: probeSeed, evaluation } of own) {
         const record = await findCell(folder, id);
-        const failure = record ? undefined : await failureOf(folder, id);
+        const failure = record ? undefined : await readCellFailure(folder, id);
         cells.push({ id, arm, seed, probeSeed, evaluation, record, failure });
       }
     }
@@ -67,14 +67,5 @@ export class Study {
     return (
       cell && readFile(join(cellFolder(this.folder, cell.id), cell.record!.pictures!)).catch(() => undefined)
     );
-  }
-}
-
-async function failureOf(folder: string, id: string): Promise<string | undefined> {
-  try {
-    const text = await readFile(join(cellFolder(folder, id), 'failed.json'), 'utf8');
-    return (JSON.parse(text) as { reason: string }).reason;
-  } catch {
-    return undefined;
   }
 }

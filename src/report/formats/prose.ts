@@ -1,5 +1,5 @@
 // The sentences of a report: what was run, how to read the numbers, and what the orderings say.
-import type { ColumnTable, Report } from '../ablation/tables.js';
+import type { Report } from '../ablation/tables.js';
 
 /** Title of a report. */
 export const titleOf = ({ study }: Report): string => study.plan.title ?? `Ablation ${study.plan.name}`;
@@ -29,20 +29,6 @@ export function readingSentences({ study, headline }: Report): string[] {
       ? ['Where an arm has one seed: interval over test images only; it says nothing about another seed.']
       : []),
   ];
-}
-
-/** What decides, for each arm of a column: beyond the baseline, below it, or undecided. */
-export function verdicts(
-  table: ColumnTable,
-  names: readonly string[],
-): { above: string[]; below: string[]; undecided: string[] } {
-  const found = { above: [] as string[], below: [] as string[], undecided: [] as string[] };
-  for (const [arm, { difference }] of table.entries.entries()) {
-    if (!difference || Number.isNaN(difference.adjusted)) continue;
-    const decided = difference.adjusted < 0.05;
-    found[decided ? (difference.value > 0 ? 'above' : 'below') : 'undecided'].push(names[arm]!);
-  }
-  return found;
 }
 
 /** How our ordering and the paper's agree, pair by pair with the baseline. */
