@@ -1,14 +1,18 @@
 // What an ablation will cost: cells, floating-point operations, time from a measured step, disk.
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
 import { cellStates, hasRecord } from '../ablate/folder.js';
 import type { Plan, PlannedCell, PlannedRun } from '../ablate/plan.js';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
+import type { Engine } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { modelSizes } from '../model/sizes.js';
 import { checkpointBytes, parameterCount, stepFlop } from '../pretrain/cost.js';
 import { stepInputs } from '../pretrain/inputs.js';
 import { startState } from '../pretrain/state.js';
 import { stepProgram } from '../pretrain/step.js';
+import { planEvaluation } from '../probes/evaluation/plan.js';
 import { duration } from './progress.js';
 import { columns } from './table.js';
 
@@ -31,6 +35,8 @@ export interface Estimate {
   left: number;
   /** Pretraining of all runs that are left, jobs side by side. */
   seconds: number;
+  /** Evaluating all cells that are left, jobs side by side, at the rate of a large product (small ones are slower); null where the data is not here or the encoder is too large to try. */
+  evaluation_seconds: number | null;
   jobs: number;
   disk_bytes: number;
   /** What was measured. */
@@ -54,6 +60,9 @@ export async function estimate(
   const rate = await measuredRate(base);
   const arms: ArmEstimate[] = [];
   let [seconds, disk] = [0, 0];
+  const open = chosen.cells.filter(({ id }) => !finished.has(id));
+  const probing =
+    rate.own && plan.missing.length === 0 ? await probingSeconds(out, plan, open, rate.engine) : 0;
   for (const [i, { name }] of plan.grid.arms.entries()) {
     const runs = chosen.runs.filter(({ arm }) => arm === i);
     if (runs.length === 0) continue;
@@ -80,11 +89,40 @@ export async function estimate(
     cells: chosen.cells.length,
     left: chosen.cells.length - finished.size,
     seconds: seconds / jobs,
+    evaluation_seconds: rate.own && plan.missing.length === 0 ? probing / jobs : null,
     jobs,
     disk_bytes: disk,
     measured: rate.words,
     missing: [...new Set(plan.missing)],
   };
+}
+
+/** Seconds that the evaluations of `cells` take one after another, each as long as that of the base preset's encoder, untrained. */
+async function probingSeconds(
+  out: string,
+  plan: Plan,
+  cells: readonly PlannedCell[],
+  engine: Engine,
+): Promise<number> {
+  let seconds = 0;
+  for (const { name, ...evaluation } of plan.evals) {
+    const count = cells.filter((cell) => cell.evaluation.name === name).length;
+    if (count === 0) continue;
+    const { encoders } = await planEvaluation({
+      ...evaluation,
+      engine,
+      encoders: [`random:${plan.grid.base}`],
+      weights: 'ema',
+      floors: false,
+      memory: totalmem() / 4,
+      seed: 0,
+      out,
+      store: join(out, 'work', 'features'),
+      force: false,
+    });
+    seconds += count * encoders.reduce((sum, e) => sum + e.seconds, 0);
+  }
+  return seconds;
 }
 
 /** Operations an image: from a traced step of few images, so that a batch of 16,384 need not be traced. */
@@ -100,7 +138,9 @@ function oneImage(config: Config): number {
 }
 
 /** Operations a second of a real training step: the base's own, or that of a smaller model where it would take too long or too much memory. */
-async function measuredRate(base: Config): Promise<{ flopPerSecond: number; words: string }> {
+async function measuredRate(
+  base: Config,
+): Promise<{ flopPerSecond: number; words: string; own: boolean; engine: Engine }> {
   const own = oneImage(base) * base.train.batch <= MOST_FLOP;
   const config = own
     ? base
@@ -135,6 +175,8 @@ async function measuredRate(base: Config): Promise<{ flopPerSecond: number; word
     : 'a step of the preset fashion, scaled by floating-point operations: a large model runs at another rate';
   return {
     flopPerSecond,
+    own,
+    engine,
     words: `${what}: ${(1000 * median).toFixed(0)} ms on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads), ${(flopPerSecond / 1e9).toFixed(1)} GFLOP/s`,
   };
 }
@@ -151,7 +193,7 @@ export function estimateText(e: Estimate): string {
   ]);
   return (
     `${columns([['arm', 'cells', 'finished', 'M parameters', 'GFLOP/step', 'EFLOP left', 'one run'], ...rows])}\n` +
-    `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)} with ${e.jobs} at once (evaluations come on top); checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB\n` +
+    `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)}, evaluations ${e.evaluation_seconds === null ? 'not estimated' : `at least ${days(e.evaluation_seconds)}`}, with ${e.jobs} at once; checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB\n` +
     `times from ${e.measured}\n` +
     e.missing.map((text) => `not here, and needed by a run: ${text}\n`).join('')
   );

@@ -357,6 +357,22 @@ describe('refusals and looks', () => {
     );
   });
 
+  it('--dry-run counts evaluations where their data is here, and writes nothing', () => {
+    const run = capi([
+      'ablate',
+      '--grid',
+      gridFile('estimate', TWO_ARMS),
+      '--out',
+      at('estimate'),
+      '--dry-run',
+    ]);
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(
+      /4 of 4 cells left; pretraining \d+:\d\d, evaluations at least \d+:\d\d, with \d+ at once/,
+    );
+    expect(existsSync(at('estimate'))).toBe(false);
+  });
+
   it('--dry-run says what it will take, and that data is not here', () => {
     const run = capi([
       'ablate',
@@ -372,6 +388,7 @@ describe('refusals and looks', () => {
     expect(arms[0].parameters).toBeGreaterThan(4e8); // ViT-L with its predictor and 16,384 prototypes
     expect(arms[0].gflop_per_step).toBeGreaterThan(1e6);
     expect(seconds).toBeGreaterThan(1e6);
+    expect(JSON.parse(run.stdout).evaluation_seconds).toBeNull(); // their data is not here
     expect(missing.join()).toMatch(/imagenet22k/);
     expect(existsSync(`${root}runs/ablate-table1a`)).toBe(false);
   });
