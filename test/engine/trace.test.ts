@@ -1,12 +1,15 @@
 // What a trace refuses, in words that name the kernel and the program, and that it leaves nothing behind.
 
 import { describe, expect, it } from 'vitest';
-import { lower } from '../../src/engine/onnx/lower.js';
+import { OnnxBuilder } from '../../src/engine/onnx/builder.js';
+import { lower, lowerInto } from '../../src/engine/onnx/lower.js';
+import { optimise } from '../../src/engine/onnx/passes/index.js';
 import { OnnxEngine } from '../../src/engine/onnx/session.js';
 import { trace } from '../../src/engine/onnx/trace.js';
 import type { Program } from '../../src/engine/program.js';
 import { EngineError } from '../../src/errors.js';
-import { type NamedTensorMap, tf } from '../../src/tensor/tf.js';
+import { rotary, rotaryTable } from '../../src/tensor/ops/index.js';
+import { type NamedTensorMap, type Tensor, tf } from '../../src/tensor/tf.js';
 import { stepCase, variants } from './configs.js';
 
 const program = (name: string, run: (i: NamedTensorMap) => NamedTensorMap): Program => ({
@@ -67,5 +70,32 @@ describe('a trace', () => {
 
   it('is the same every time', () => {
     expect(Buffer.from(lower(trace(good))).equals(Buffer.from(lower(trace(good))))).toBe(true);
+  });
+});
+
+describe('rotary positions', () => {
+  /** The ONNX operators of tokens [rows * heads, 4] turned by a table of three rows. */
+  const operators = (heads: number, coords: (i: NamedTensorMap) => Tensor): string[] => {
+    const inputs = {
+      x: { shape: [3 * heads, 4], dtype: 'float32' as const },
+      coords: { shape: [3, 2], dtype: 'float32' as const },
+    };
+    const freqs = Float32Array.of(1, 2, 0, 0, 0, 0, 3, 5);
+    const run = (i: NamedTensorMap): NamedTensorMap => ({
+      y: rotary(i.x!, rotaryTable(coords(i), tf.tensor2d(freqs, [2, 4]))),
+    });
+    const b = new OnnxBuilder();
+    lowerInto(b, optimise(trace({ name: 'turns', inputs, state: [], run })));
+    return b.nodes.map(({ op }) => op).filter((op) => op !== 'Reshape');
+  };
+  const known = (): Tensor => tf.tensor2d([0.1, 0.9, 0.5, 0.5, 0.8, 0.3], [3, 2]);
+
+  it('that are known beforehand turn many heads by one product', () => {
+    expect(operators(16, known)).toEqual(['MatMul']);
+  });
+
+  it('are computed element by element for few heads, and where they come with the batch', () => {
+    expect(operators(4, known)).toEqual(['Gather', 'Mul', 'Mul', 'Add']);
+    expect(operators(16, (i) => i.coords!)).toEqual(expect.arrayContaining(['Cos', 'Gather', 'Add']));
   });
 });

@@ -30,10 +30,11 @@ export interface OnnxOptions {
 export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
 
 /**
- * Threads that wait for work sleep. By default they spin for a while after every product, on cores that the other sessions of a
- * process, the image readers and other processes then lack: on two cores stacked heads took five times as long, steps of the preset `fashion` 1.15 times.
+ * Threads that wait for work look out for 50 microseconds, which bridges the gaps between the nodes of a graph, and then sleep. By default they
+ * look out for much longer, on cores that the other sessions of a process, the image readers and other processes then lack: on two cores stacked
+ * heads took five times as long. Threads that sleep at once make a training step a fifth longer.
  */
-const WAITING = { session: { intra_op: { allow_spinning: '0' } } };
+const WAITING = { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } };
 
 const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
 

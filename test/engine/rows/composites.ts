@@ -1,8 +1,12 @@
 // Conformance rows of the composite kernels, which one engine fuses and the others decompose.
 
 import { gelu, rmsNormParts, rotary, rotaryTable } from '../../../src/tensor/ops/index.js';
+import { tf } from '../../../src/tensor/tf.js';
 import * as o from '../float64.js';
 import { normal, positive, type Row, unary } from './row.js';
+
+const PLACES = Float32Array.of(0.1, 0.9, 0.5, 0.5, 0.8, 0.3);
+const FREQUENCIES = Float32Array.of(1, 2, 0, 0, 0, 0, 3, 5);
 
 export const composites: Row[] = [
   ...[false, true].map(
@@ -25,6 +29,13 @@ export const composites: Row[] = [
     run: (i) => rotary(i.x!, rotaryTable(i.coords!, i.freqs!)),
     oracle: (i) => rotated(i.x!, o.matmul(i.coords!, i.freqs!)),
     wrt: ['x'],
+  },
+  {
+    // Sixteen heads a row and a table that is known beforehand: the onnx engine makes a product of it.
+    name: 'Rotary of many heads by a constant table',
+    inputs: { x: normal(24, 8) },
+    run: (i) => rotary(i.x!, rotaryTable(tf.tensor2d(PLACES, [3, 2]), tf.tensor2d(FREQUENCIES, [2, 4]))),
+    oracle: (i) => rotated(i.x!, o.matmul(o.nd([3, 2], PLACES), o.nd([2, 4], FREQUENCIES))),
   },
 ];
 
