@@ -81,7 +81,7 @@ export function checkFallback(model: ModelText, kernels: ProviderKernels): Fallb
     const operator = kernels.operators.get(keyOf(node));
     const given = node.inputs.map((x) => (x === '' ? undefined : types.get(x)));
     if (node.inputs.some((x, i) => x !== '' && given[i] === undefined)) unknown++;
-    const form = operator && formOf(operator, node, given);
+    const form = operator && formOf(operator, given);
     const why = operator
       ? form
         ? whyNot(operator, form, node, given, model.opsets.get(node.domain) ?? 1)
@@ -118,23 +118,21 @@ function describe(node: ModelNode, given: (string | undefined)[], why: string): 
   };
 }
 
-/** The form of the operator that takes inputs so many and of such types; the last input of a form may repeat. */
-function formOf(operator: Operator, node: ModelNode, given: (string | undefined)[]): Form | undefined {
+/** The form of the operator that takes inputs so many and of such types; the last input repeats where no form is long enough. */
+function formOf(operator: Operator, given: (string | undefined)[]): Form | undefined {
+  const longest = Math.max(...operator.forms.map((f) => f.inputs.length));
   const fits = (form: Form): boolean =>
+    (form.inputs.length >= given.length || form.inputs.length === longest) &&
     given.every((type, i) => {
       const formal = form.inputs[i] ?? form.inputs.at(-1);
       return formal !== undefined && (!type || !isElementType(formal) || formal === type);
     });
-  const named = (form: Form): boolean =>
+  const names = (form: Form): boolean =>
     operator.kernels.some((k) =>
       Object.keys(k.types).every((v) => [...form.inputs, ...form.outputs].includes(v)),
     );
   const forms = operator.forms.filter(fits);
-  return (
-    forms.find((f) => f.inputs.length >= node.inputs.length && named(f)) ??
-    forms.find((f) => f.inputs.length >= node.inputs.length) ??
-    forms[0]
-  );
+  return forms.find(names) ?? forms[0];
 }
 
 function whyNot(
