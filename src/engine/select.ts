@@ -106,6 +106,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   const wanted: { engine: EngineName; device: DeviceName; size: number }[] = [
     { engine: 'onnx', device: 'cpu', size: options.size ?? 1024 },
     { engine: 'onnx', device: 'webgpu', size: options.size ?? 1024 },
+    { engine: 'onnx', device: 'cuda', size: options.size ?? 1024 },
     { engine: 'tensorflow', device: 'cuda', size: options.size ?? 1024 },
     { engine: 'tensorflow', device: 'cpu', size: options.size ?? 1024 },
     { engine: 'reference', device: 'cpu', size: Math.min(options.size ?? 128, 128) },
@@ -113,7 +114,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   const reports: EngineReport[] = [];
   for (const { engine: name, device, size } of wanted) {
     try {
-      const engine = await openEngine({ name, device, threads: null });
+      const engine = await openProbed(name, device);
       const gflops = await productRate(engine, size);
       reports.push({
         engine: name,
@@ -121,16 +122,24 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
         loads: true,
         version: engine.version,
         gflops,
-        detail: `${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
+        detail: `${name === 'onnx' && device === 'cuda' ? 'features only, ' : ''}${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
       });
     } catch (error) {
       const { TENSORFLOW_FIX } = await import('./tensorflow.js');
-      const fix =
-        name === 'tensorflow' ? TENSORFLOW_FIX : 'needs a GPU with a Vulkan, Metal or Direct3D 12 driver';
+      const onnxFix =
+        device === 'cuda' ? ONNX_CUDA_FIX : 'needs a GPU with a Vulkan, Metal or Direct3D 12 driver';
+      const fix = name === 'tensorflow' ? TENSORFLOW_FIX : onnxFix;
       reports.push({ engine: name, device, loads: false, detail: (error as Error).message, fix });
     }
   }
   return reports;
+}
+
+async function openProbed(name: EngineName, device: DeviceName): Promise<Engine> {
+  if (name !== 'onnx' || device !== 'cuda') return openEngine({ name, device, threads: null });
+  const extractor = await cudaExtractor(availableParallelism());
+  if ('failure' in extractor) throw new EngineError(extractor.failure);
+  return extractor;
 }
 
 /** GFLOP/s of an n x n x n float32 product, the best of five runs after a warm-up. */

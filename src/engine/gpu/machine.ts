@@ -42,7 +42,14 @@ export function libraryFolders(machine: Machine): string[] {
       }
       return words.startsWith('/') ? [words] : [];
     });
-  const own = ['/lib', '/usr/lib', '/lib64', '/usr/lib64', `/lib/${cpu}-linux-gnu`, `/usr/lib/${cpu}-linux-gnu`];
+  const own = [
+    '/lib',
+    '/usr/lib',
+    '/lib64',
+    '/usr/lib64',
+    `/lib/${cpu}-linux-gnu`,
+    `/usr/lib/${cpu}-linux-gnu`,
+  ];
   const asked = (machine.env.LD_LIBRARY_PATH ?? '').split(':').filter(Boolean);
   return [...new Set([...asked, ...configured('/etc/ld.so.conf'), ...own])];
 }
@@ -73,13 +80,16 @@ export function nvidiaDriver(machine: Machine): { driver?: Driver; failure?: str
     });
   let failure: string | undefined;
   try {
-    const rows = smi('--query-gpu=driver_version,name,memory.total', '--format=csv,noheader').trim().split('\n');
+    const rows = smi('--query-gpu=driver_version,name,memory.total', '--format=csv,noheader')
+      .trim()
+      .split('\n');
     const cells = rows.map((row) => row.split(',').map((cell) => cell.trim()));
     const cuda = /CUDA Version: *([\d.]+)/.exec(smi())?.[1];
     const gpus = cells.map(([, name, memory]) => (memory ? `${name} (${memory})` : name!));
     return { driver: { version: cells[0]![0]!, ...(cuda ? { cuda } : {}), gpus, from: 'nvidia-smi' } };
   } catch (error) {
-    const { code, stdout, stderr, message } = error as NodeJS.ErrnoException & Record<'stdout' | 'stderr', string>;
+    const { code, stdout, stderr, message } = error as NodeJS.ErrnoException &
+      Record<'stdout' | 'stderr', string>;
     if (code !== 'ENOENT') failure = `${stdout || stderr || message}`.trim().split('\n')[0]!;
   }
   const version = /Kernel Module(?: for \S+)? +(\d[\d.]+)/.exec(

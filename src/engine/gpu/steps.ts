@@ -1,7 +1,14 @@
 // The way from nothing to a GPU that works, step by step: what was found, and the one line to type next.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { compareVersions, cudaNeeds, findLibrary, type Machine, nvidiaDriver, vulkanDrivers } from './machine.js';
+import {
+  compareVersions,
+  cudaNeeds,
+  findLibrary,
+  type Machine,
+  nvidiaDriver,
+  vulkanDrivers,
+} from './machine.js';
 
 /** One step of `capi doctor --gpu`. */
 export interface Step {
@@ -78,7 +85,8 @@ export function gpuSteps(machine: Machine, packages: Packages): Step[] {
 function driverStep(machine: Machine, onnxruntimeCuda: string): Step {
   const what = { step: 'NVIDIA driver', for: 'CUDA' };
   const { driver, failure } = nvidiaDriver(machine);
-  const install = 'sudo apt-get install nvidia-driver # Debian; Ubuntu: sudo ubuntu-drivers install; a container: docker run --gpus all';
+  const install =
+    'sudo apt-get install nvidia-driver # Debian; Ubuntu: sudo ubuntu-drivers install; a container: docker run --gpus all';
   if (!driver) {
     const found = failure === undefined ? 'no nvidia-smi, no /proc/driver/nvidia' : `nvidia-smi: ${failure}`;
     return { ...what, ok: false, found, next: install };
@@ -91,7 +99,9 @@ function driverStep(machine: Machine, onnxruntimeCuda: string): Step {
   const found = `driver ${version}${goesUpTo} (${from})${listed}`;
   const tooOld = [
     ...(old('11') ? [`training needs at least ${lowest('11')}`] : []),
-    ...(old(onnxruntimeCuda) ? [`onnxruntime's CUDA ${onnxruntimeCuda} at least ${lowest(onnxruntimeCuda)}`] : []),
+    ...(old(onnxruntimeCuda)
+      ? [`onnxruntime's CUDA ${onnxruntimeCuda} at least ${lowest(onnxruntimeCuda)}`]
+      : []),
   ];
   if (tooOld.length === 0) return { ...what, ok: true, found };
   return { ...what, ok: false, found: `${found}; too old: ${tooOld.join(', ')}`, next: install };
@@ -109,7 +119,13 @@ function libcudaStep(machine: Machine): Step {
   };
 }
 
-function librariesStep(machine: Machine, step: string, purpose: string, needs: readonly string[], cuda: string): Step {
+function librariesStep(
+  machine: Machine,
+  step: string,
+  purpose: string,
+  needs: readonly string[],
+  cuda: string,
+): Step {
   const what = { step, for: purpose };
   const missing = needs.filter((name) => !findLibrary(machine, name));
   if (missing.length === 0) return { ...what, ok: true, found: `all ${needs.length} libraries` };
@@ -128,7 +144,12 @@ function tensorflowStep(found: Packages['tensorflow']): Step {
   const text = `${found.package}, libtensorflow ${found.version}, runs on ${found.device}`;
   if (found.device === 'cuda') return { ...what, ok: true, found: text };
   if (found.package.endsWith('-gpu')) {
-    return { ...what, ok: false, found: `${text}: it found no GPU`, next: 'TF_CPP_MIN_LOG_LEVEL=0 capi doctor # says why' };
+    return {
+      ...what,
+      ok: false,
+      found: `${text}: it found no GPU`,
+      next: 'TF_CPP_MIN_LOG_LEVEL=0 capi doctor # says why',
+    };
   }
   return { ...what, ok: false, found: text, next };
 }
@@ -150,7 +171,10 @@ function vulkanStep(machine: Machine): Step {
   const loader = findLibrary(machine, 'libvulkan.so.1');
   const drivers = vulkanDrivers(machine);
   if (loader && drivers.length > 0) return { ...what, ok: true, found: `${loader}; ${drivers.join(', ')}` };
-  const lacks = [...(loader ? [] : ['no libvulkan.so.1']), ...(drivers.length > 0 ? [] : ['no driver (ICD) file'])];
+  const lacks = [
+    ...(loader ? [] : ['no libvulkan.so.1']),
+    ...(drivers.length > 0 ? [] : ['no driver (ICD) file']),
+  ];
   return {
     ...what,
     ok: false,
