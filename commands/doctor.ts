@@ -24,7 +24,7 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
     }
     const os = await import('node:os');
     const { engineText } = await import('../src/engine/extractor.js');
-    const { openEngine, probeEngines } = await import('../src/engine/select.js');
+    const { openEngine, probeEngines, reasonOf } = await import('../src/engine/select.js');
     const engines = await probeEngines();
     if (!engines.some((report) => report.loads)) {
       throw new EngineError(
@@ -51,7 +51,7 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
       report.loads ? report.detail : '',
     ]);
     this.log(columns([['engine', 'device', 'loads', 'GFLOP/s', 'version', ''], ...rows]));
-    this.log(`\n--engine auto takes ${engineText(auto)}. GPU: capi doctor --gpu`);
+    this.log(`\n--engine auto takes ${engineText(auto)}.\nFor a GPU, step by step: capi doctor --gpu`);
     for (const report of engines.filter((one) => !one.loads)) {
       this.log(`\n${report.engine} on ${report.device} does not load: ${reasonOf(report)}`);
       if (report.fix !== undefined) this.log(`  to get it: ${report.fix}`);
@@ -66,10 +66,4 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
       engines,
     };
   }
-}
-
-/** Why an engine does not load, without what to type (which stands below it) and without the places in a library's sources. */
-function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
-  const text = fix === undefined ? detail : detail.replace(fix, '');
-  return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
 }

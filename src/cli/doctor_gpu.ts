@@ -8,8 +8,8 @@ import { gpuSteps, type Packages, type Step } from '../engine/gpu/steps.js';
 import { cudaLibraries } from '../engine/onnx/session.js';
 import { type Engine, elements, type Outputs, type Program, type Values } from '../engine/program.js';
 import { referenceEngine } from '../engine/reference.js';
-import { cudaExtractor, openEngine } from '../engine/select.js';
-import { loadTensorflow } from '../engine/tensorflow.js';
+import { cudaExtractor, openEngine, reasonOf } from '../engine/select.js';
+import { loadTensorflow, TENSORFLOW_FIX } from '../engine/tensorflow.js';
 import { EMA, initialParameters } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stepInputs } from '../pretrain/inputs.js';
@@ -100,7 +100,8 @@ async function runOn(
     const conformance = await conformanceOf(engine, wanted.purpose);
     return { ...wanted, loads, ...conformance, ...(await residentRate(engine)) };
   } catch (error) {
-    return { ...wanted, loads, failure: (error as Error).message };
+    const fix = wanted.engine === 'tensorflow' ? { fix: TENSORFLOW_FIX } : {};
+    return { ...wanted, loads, failure: reasonOf({ detail: (error as Error).message, ...fix }) };
   }
 }
 
@@ -122,7 +123,7 @@ const config = parseConfig({
     width: 16,
     heads: 2,
     depth: 2,
-    registers: 2,
+    registers: 4,
     drop_path: 0,
     predictor: { depth: 1 },
   },

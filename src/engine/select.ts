@@ -135,6 +135,12 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   return reports;
 }
 
+/** Why an engine does not load, without what to type (which stands below it) and without the places in a library's sources. */
+export function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
+  const text = fix === undefined ? detail : detail.replace(fix, '');
+  return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
+}
+
 async function openProbed(name: EngineName, device: DeviceName): Promise<Engine> {
   if (name !== 'onnx' || device !== 'cuda') return openEngine({ name, device, threads: null });
   const extractor = await cudaExtractor(availableParallelism());
