@@ -1,5 +1,6 @@
 // `capi doctor`: which engines load here, on which devices, how fast, and what to type to get the others.
 
+import { Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base.js';
 import { columns } from '../src/cli/table.js';
 import { EngineError } from '../src/errors.js';
@@ -9,12 +10,21 @@ export default class Doctor extends BaseCommand<typeof Doctor> {
     'Show the engines of this machine, how fast they are, and how to get a missing one.';
   static override description =
     `Loads every engine on every device that it knows and times a product of two float32 matrices.
-Takes some seconds. Ends with an error when no engine loads.`;
+Takes some seconds. Ends with an error when no engine loads. With --gpu: from nothing to a GPU that works, step by step (driver, CUDA and cuDNN
+libraries, packages, Vulkan), each with the line to type next; then a small conformance run and a speed figure on every GPU engine that loads.`;
+  static override flags = {
+    gpu: Flags.boolean({ description: 'look at the GPU, and say what is missing' }),
+  };
 
   async run(): Promise<unknown> {
-    await this.parse(Doctor);
+    const { flags } = await this.parse(Doctor);
+    if (flags.gpu) {
+      const { doctorGpu } = await import('../src/cli/doctor_gpu.js');
+      return doctorGpu((text) => this.log(text));
+    }
     const os = await import('node:os');
-    const { openEngine, probeEngines } = await import('../src/engine/select.js');
+    const { engineText } = await import('../src/engine/extractor.js');
+    const { openEngine, probeEngines, reasonOf } = await import('../src/engine/select.js');
     const engines = await probeEngines();
     if (!engines.some((report) => report.loads)) {
       throw new EngineError(
@@ -41,17 +51,19 @@ Takes some seconds. Ends with an error when no engine loads.`;
       report.loads ? report.detail : '',
     ]);
     this.log(columns([['engine', 'device', 'loads', 'GFLOP/s', 'version', ''], ...rows]));
-    this.log(`\n--engine auto takes ${auto.name} on ${auto.device}.`);
+    this.log(`\n--engine auto takes ${engineText(auto)}.\nFor a GPU, step by step: capi doctor --gpu`);
     for (const report of engines.filter((one) => !one.loads)) {
       this.log(`\n${report.engine} on ${report.device} does not load: ${reasonOf(report)}`);
       if (report.fix !== undefined) this.log(`  to get it: ${report.fix}`);
     }
-    return { ...machine, auto: { engine: auto.name, device: auto.device }, engines };
+    return {
+      ...machine,
+      auto: {
+        engine: auto.name,
+        device: auto.device,
+        ...(auto.extractor ? { extractor: auto.extractor } : {}),
+      },
+      engines,
+    };
   }
-}
-
-/** Why an engine does not load, without what to type (which stands below it) and without the places in a library's sources. */
-function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
-  const text = fix === undefined ? detail : detail.replace(fix, '');
-  return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
 }

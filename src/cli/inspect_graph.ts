@@ -64,22 +64,7 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
   if (flags.out && !flags.force && existsSync(flags.out)) {
     throw new UsageError(`${flags.out} exists: name another file with --out, or overwrite it with --force`);
   }
-  const step = flags.program === 'step';
-  const { config, source } = loadConfig({
-    preset: flags.preset,
-    sets: flags.set,
-    overrides: { ...overridesOf(flags), ...(step ? { 'train.batch': flags.batch } : {}) },
-  });
-  checkSizes(config);
-  const batch = step ? config.train.batch : (flags.batch ?? 1);
-  const parts = step ? partsOf(config) : undefined;
-  const program = step
-    ? stepProgram(config, {
-        ...PIXELS,
-        teacherMicroBatches: parts!.shown.teacher,
-        studentMicroBatches: parts!.shown.student,
-      })
-    : encoderProgram(modelSizes(config), { batch, ...PIXELS });
+  const { program, config, source, batch, parts } = inspectedProgram(flags);
   const traced = trace(program);
   const graph = flags.raw ? traced : optimise(traced);
   const text = flags.ir ? printGraph(graph) : undefined;
@@ -102,6 +87,35 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
   if (text !== undefined && !flags.out) flags.log(text.trimEnd());
   else flags.log(reportText(report, program));
   return report;
+}
+
+/** The program that the flags of `capi inspect` name, with the config that it is of. @throws UsageError for a config that cannot run */
+export function inspectedProgram(
+  flags: ConfigFlagValues & { preset: string; program: 'step' | 'encoder'; batch?: number },
+): {
+  program: Program;
+  config: Config;
+  source: string;
+  batch: number;
+  parts: { shown: Parts; run: Parts } | undefined;
+} {
+  const step = flags.program === 'step';
+  const { config, source } = loadConfig({
+    preset: flags.preset,
+    sets: flags.set,
+    overrides: { ...overridesOf(flags), ...(step ? { 'train.batch': flags.batch } : {}) },
+  });
+  checkSizes(config);
+  const batch = step ? config.train.batch : (flags.batch ?? 1);
+  const parts = step ? partsOf(config) : undefined;
+  const program = step
+    ? stepProgram(config, {
+        ...PIXELS,
+        teacherMicroBatches: parts!.shown.teacher,
+        studentMicroBatches: parts!.shown.student,
+      })
+    : encoderProgram(modelSizes(config), { batch, ...PIXELS });
+  return { program, config, source, batch, parts };
 }
 
 const count = (shapes: number[][]): number => shapes.reduce((n, shape) => n + elements(shape), 0);

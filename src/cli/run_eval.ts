@@ -1,5 +1,6 @@
 // What `capi eval cls` and `capi eval seg` do: records of all encoders, one table, and the object that --json prints.
 import { totalmem } from 'node:os';
+import { engineText } from '../engine/extractor.js';
 import type { DeviceName, EngineName } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
@@ -28,8 +29,10 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
     name: (flags.engine ?? 'auto') as EngineName | 'auto',
     device: (flags.device ?? 'auto') as DeviceName | 'auto',
     threads: flags.threads ?? null,
+    purpose: 'evaluate',
   });
   const watch = watcher(flags.quiet);
+  if (engine.extractor || engine.device !== 'cpu') watch.onMessage(`on ${engineText(engine)}`);
   const options: EvaluateOptions = {
     task,
     engine,

@@ -104,10 +104,15 @@ async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promi
 
 async function evaluationAgain(record: EvaluationRecord, out: string, quiet: boolean): Promise<Result[]> {
   const made = record.environment as { threads?: number | null };
-  const { engine: kind } = record.protocol.card as { engine: { name: string; device: string } };
+  const { engine: kind, extractor } = record.protocol.card as Record<
+    'engine' | 'extractor',
+    { name: string; device: string } | undefined
+  >;
+  const mixed = extractor && kind!.name !== 'onnx'; // auto finds the two again
   const engine = await openEngine({
-    name: kind.name as 'onnx',
-    device: kind.device as 'cpu',
+    name: mixed ? 'auto' : (kind!.name as 'onnx'),
+    device: (extractor ?? kind!).device as 'cpu',
+    purpose: 'evaluate',
     threads: made.threads ?? null,
   });
   const [done] = await interruptible((signal) =>

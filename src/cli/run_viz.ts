@@ -51,6 +51,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
     name: (flags.engine ?? 'auto') as EngineName | 'auto',
     device: (flags.device ?? 'auto') as DeviceName | 'auto',
     threads: flags.threads ?? null,
+    purpose: 'evaluate',
   });
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {

@@ -37,8 +37,9 @@ export async function openForeign(
   const hash = await hashOfFiles(path, adapter);
   const { OnnxEngine } = await import('../engine/onnx/session.js');
   const { engine, batch } = options;
+  const by = engine.extractor ?? engine;
   const ours = new OnnxEngine({
-    device: engine.name === 'onnx' ? engine.device : 'cpu',
+    device: by.name === 'onnx' ? by.device : 'cpu',
     ...(engine.threads === undefined ? {} : { threads: engine.threads }),
   });
   const file = await ours.openFile(path);

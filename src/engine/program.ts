@@ -48,6 +48,8 @@ export interface Engine {
   /** Threads that one program uses; undefined where the engine does not say. */
   readonly threads?: number;
   readonly version: string;
+  /** The engine that runs programs with `fixed` state, where it is another one. */
+  readonly extractor?: Pick<Engine, 'name' | 'device' | 'version'>;
   /**
    * `fixed` holds state that never changes, such as the weights of a frozen encoder: the engine may build it into the
    * program, and it can be neither set nor read afterwards.

@@ -2,27 +2,49 @@
 import { availableParallelism } from 'node:os';
 import { EngineError } from '../errors.js';
 import { tf } from '../tensor/tf.js';
+import { withExtractor } from './extractor.js';
 import { type DeviceName, type Engine, type EngineName, elements, type Program } from './program.js';
+
+/** What to type to get onnxruntime's CUDA provider; its install script takes the flag. */
+export const ONNX_CUDA_FIX =
+  'with an NVIDIA GPU: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12';
 
 export interface EngineRequest {
   name: EngineName | 'auto';
   device: DeviceName | 'auto';
   threads: number | null;
+  /** `evaluate`: most of the work is frozen encoders, which onnxruntime can run on CUDA although it cannot train there. */
+  purpose?: 'train' | 'evaluate';
 }
 
 /**
- * Opens an engine. Modules load on demand, so that an engine that is not asked for costs nothing.
+ * Opens an engine. Modules load on demand, so that an engine that is not asked for costs nothing. With `auto` on CUDA it trains on
+ * tensorflow, whose tensors stay on the device, and extracts features on onnxruntime where its CUDA libraries are installed.
  * @throws EngineError with what to type when the engine or device asked for is not there.
  */
 export async function openEngine(request: EngineRequest): Promise<Engine> {
   const threads = request.threads ?? availableParallelism();
   const { name, device } = request;
+  process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
   if (name === 'auto' && device !== 'webgpu') {
     const { loadTensorflow } = await import('./tensorflow.js');
     const found = device === 'cpu' ? { failure: 'not asked for' } : loadTensorflow(threads);
-    if ('device' in found && found.device === 'cuda') return openEngine({ ...request, name: 'tensorflow' });
-    if (device === 'cuda') return openEngine({ ...request, name: 'tensorflow' });
+    const onCuda = 'device' in found && found.device === 'cuda';
+    const trainer = onCuda || device === 'cuda' ? 'tensorflow' : 'onnx';
+    const engine = await openNamed(trainer, trainer === 'onnx' ? 'cpu' : device, threads);
+    if (device === 'cpu') return engine;
+    const extractor = await cudaExtractor(threads);
+    return 'version' in extractor ? withExtractor(engine, extractor) : engine;
   }
+  if (name === 'onnx' && device === 'cuda' && request.purpose === 'evaluate') {
+    const extractor = await cudaExtractor(threads);
+    if ('failure' in extractor) throw new EngineError(`${extractor.failure}. ${ONNX_CUDA_FIX}`);
+    return withExtractor(await openNamed('onnx', 'cpu', threads), extractor);
+  }
+  return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
+}
+
+async function openNamed(name: EngineName, device: DeviceName | 'auto', threads: number): Promise<Engine> {
   switch (name) {
     case 'tensorflow': {
       const { tensorflowEngine } = await import('./tensorflow.js');
@@ -36,15 +58,34 @@ export async function openEngine(request: EngineRequest): Promise<Engine> {
       return referenceEngine();
     }
     default: {
-      const { OnnxEngine } = await import('./onnx/session.js');
-      if (device === 'cuda') {
-        throw new EngineError(
-          'the onnx engine does not train on cuda (onnxruntime-node binds no CUDA memory): use --engine tensorflow',
-        );
-      }
-      const engine = new OnnxEngine({ device: device === 'auto' ? 'cpu' : device, threads });
-      return engine;
+      const { OnnxEngine, TRAINS_ON_CUDA } = await import('./onnx/session.js');
+      if (device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
+      return new OnnxEngine({ device: device === 'auto' ? 'cpu' : device, threads });
     }
+  }
+}
+
+/** The onnx engine on CUDA, for programs that do not train, if a first program runs there. */
+export async function cudaExtractor(threads: number): Promise<Engine | { failure: string }> {
+  const { OnnxEngine, cudaLibraries } = await import('./onnx/session.js');
+  const { folder, missing } = cudaLibraries();
+  if (missing.length > 0)
+    return { failure: `onnxruntime's CUDA provider is not installed: ${folder} lacks ${missing.join(', ')}` };
+  try {
+    const engine = new OnnxEngine({ device: 'cuda', threads });
+    const shape = [1];
+    const double: Program = {
+      name: 'double',
+      inputs: { x: { shape, dtype: 'float32' } },
+      state: [],
+      run: ({ x }) => ({ y: tf.add(x!, x!) }),
+    };
+    const executable = await engine.load(double);
+    await executable.run({ x: Float32Array.of(1) });
+    await executable.dispose();
+    return engine;
+  } catch (error) {
+    return { failure: (error as Error).message };
   }
 }
 
@@ -65,6 +106,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   const wanted: { engine: EngineName; device: DeviceName; size: number }[] = [
     { engine: 'onnx', device: 'cpu', size: options.size ?? 1024 },
     { engine: 'onnx', device: 'webgpu', size: options.size ?? 1024 },
+    { engine: 'onnx', device: 'cuda', size: options.size ?? 1024 },
     { engine: 'tensorflow', device: 'cuda', size: options.size ?? 1024 },
     { engine: 'tensorflow', device: 'cpu', size: options.size ?? 1024 },
     { engine: 'reference', device: 'cpu', size: Math.min(options.size ?? 128, 128) },
@@ -72,7 +114,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   const reports: EngineReport[] = [];
   for (const { engine: name, device, size } of wanted) {
     try {
-      const engine = await openEngine({ name, device, threads: null });
+      const engine = await openProbed(name, device);
       const gflops = await productRate(engine, size);
       reports.push({
         engine: name,
@@ -80,16 +122,30 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
         loads: true,
         version: engine.version,
         gflops,
-        detail: `${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
+        detail: `${name === 'onnx' && device === 'cuda' ? 'features only, ' : ''}${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
       });
     } catch (error) {
       const { TENSORFLOW_FIX } = await import('./tensorflow.js');
-      const fix =
-        name === 'tensorflow' ? TENSORFLOW_FIX : 'needs a GPU with a Vulkan, Metal or Direct3D 12 driver';
+      const onnxFix =
+        device === 'cuda' ? ONNX_CUDA_FIX : 'needs a GPU with a Vulkan, Metal or Direct3D 12 driver';
+      const fix = name === 'tensorflow' ? TENSORFLOW_FIX : onnxFix;
       reports.push({ engine: name, device, loads: false, detail: (error as Error).message, fix });
     }
   }
   return reports;
+}
+
+/** Why an engine does not load, without what to type (which stands below it) and without the places in a library's sources. */
+export function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
+  const text = fix === undefined ? detail : detail.replace(fix, '');
+  return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
+}
+
+async function openProbed(name: EngineName, device: DeviceName): Promise<Engine> {
+  if (name !== 'onnx' || device !== 'cuda') return openEngine({ name, device, threads: null });
+  const extractor = await cudaExtractor(availableParallelism());
+  if ('failure' in extractor) throw new EngineError(extractor.failure);
+  return extractor;
 }
 
 /** GFLOP/s of an n x n x n float32 product, the best of five runs after a warm-up. */

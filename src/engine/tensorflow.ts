@@ -23,6 +23,7 @@ let loaded: { package: string; device: DeviceName; version: string } | { failure
 export function loadTensorflow(threads?: number): NonNullable<typeof loaded> {
   if (loaded) return loaded;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // or it takes the whole GPU, and onnxruntime beside it finds none
   if (threads !== undefined) process.env.TF_NUM_INTRAOP_THREADS ??= String(threads);
   // Node 23 and later lack a helper that the binding still calls.
   const legacy = util as unknown as Record<string, unknown>;

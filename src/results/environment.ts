@@ -6,7 +6,14 @@ import { join, resolve } from 'node:path';
 import { presetsDirectory } from '../config/index.js';
 
 /** Versions, machine and commit that a number of this run came from. */
-export function environment(engine: { name: string; device: string; threads?: number; version: string }) {
+export function environment(engine: {
+  name: string;
+  device: string;
+  threads?: number;
+  version: string;
+  /** The engine that extracted features, where it is another one. */
+  extractor?: { name: string; device: string; version: string };
+}) {
   const home = resolve(presetsDirectory(), '../..');
   return {
     capi: (JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { version: string }).version,
@@ -19,6 +26,7 @@ export function environment(engine: { name: string; device: string; threads?: nu
     engineVersion: engine.version,
     device: engine.device,
     threads: engine.threads ?? null,
+    ...(engine.extractor ? { extractor: engine.extractor } : {}),
     command: process.argv.slice(2).join(' '),
   };
 }

@@ -1,4 +1,8 @@
 // The onnx engine: traces, optimises, lowers, and runs the model in onnxruntime. The one door to onnxruntime-node.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, platform } from 'node:os';
+import { dirname, join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { EngineError } from '../../errors.js';
 import {
@@ -35,6 +39,17 @@ export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
  * heads took five times as long. Threads that sleep at once make a training step a fifth longer.
  */
 const WAITING = { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } };
+
+export const TRAINS_ON_CUDA =
+  'the onnx engine does not train on cuda (onnxruntime-node binds no CUDA memory): use --engine tensorflow';
+
+/** Where onnxruntime-node looks for the libraries of its CUDA provider on Linux, and those that are not there. */
+export function cudaLibraries(): { folder: string; missing: string[] } {
+  const main = createRequire(import.meta.url).resolve('onnxruntime-node');
+  const folder = join(dirname(main), '..', 'bin', 'napi-v6', platform(), arch());
+  const files = ['libonnxruntime_providers_cuda.so', 'libonnxruntime_providers_shared.so'];
+  return { folder, missing: files.filter((file) => !existsSync(join(folder, file))) };
+}
 
 const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
 
@@ -77,6 +92,8 @@ export class OnnxEngine implements Engine {
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
+    const trains = graph.outputs.some(({ name }) => program.state.includes(name));
+    if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
     return new OnnxExecutable(program, graph, await this.session(lower(graph), `program ${program.name}`));
   }
 

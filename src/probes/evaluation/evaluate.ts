@@ -299,6 +299,9 @@ export function cardOf(
     interval: '95 %, percentile bootstrap over test images, 2000 resamples, seed 0',
     limit: o.limit,
     engine: { name: o.engine.name, device: o.engine.device },
+    ...(o.engine.extractor
+      ? { extractor: { name: o.engine.extractor.name, device: o.engine.extractor.device } }
+      : {}),
   };
 }
 
