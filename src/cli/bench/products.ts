@@ -18,7 +18,7 @@ export interface ProductRequest {
 const MEASURE_MS = 20;
 const GUESSED_GFLOPS = 100;
 const GUESSED_GBYTES = 8;
-const MOST_REPEATS = 64;
+const MOST_REPEATS = 256;
 
 function requestOf(p: ProductShape, quick: boolean): ProductRequest {
   const { a, b, transA, transB, batchA, batchB } = p;
