@@ -41,14 +41,14 @@ const PAUSE_MS = 100;
 export async function compare(o: CompareOptions): Promise<Comparison> {
   const { entrants } = o;
   const times: number[][] = entrants.map(() => []);
-  const processor: number[][] = entrants.map(() => []);
+  const processor: (number | null)[][] = entrants.map(() => []);
   for (let round = 0; round < o.rounds; round++) {
     const order = entrants.map((_, i) => i);
     for (const i of round % 2 ? order.reverse() : order) {
       await new Promise((done) => setTimeout(done, PAUSE_MS));
       const found = await entrants[i]!.run();
       times[i]!.push(rounded(found.median_ms));
-      processor[i]!.push(found.cpu_ms / found.ms.length);
+      processor[i]!.push(found.cpu_ms === null ? null : found.cpu_ms / found.ms.length);
     }
     await o.products?.round();
     const shown = entrants.map((e, i) => `${e.name} ${duration(times[i]![round]!)}`);
@@ -59,6 +59,7 @@ export async function compare(o: CompareOptions): Promise<Comparison> {
   const reference = peaks[entrants.findIndex((e) => e.name === o.memoryOf)];
   const rows = entrants.map((e, i): Row => {
     const ms = spread(times[i]!);
+    const peak = peaks[i]!;
     const rate = o.gflop === undefined ? null : rounded(o.gflop / (ms.median / 1000));
     const byRound = ratios(times[i]!, times[0]!);
     return {
@@ -67,13 +68,13 @@ export async function compare(o: CompareOptions): Promise<Comparison> {
       threads: e.contender.facts.threads,
       rounds: times[i]!,
       ms,
-      cpu_ms: rounded(spread(processor[i]!).median),
+      cpu_ms: medianOf(processor[i]!),
       ratio: i === 0 ? null : { ...spread(byRound), rounds: byRound },
       per_second: o.items === undefined ? null : rounded((1000 * o.items) / ms.median),
       gflops: rate,
       share_of_gemm: rate === null || !gemm ? null : rounded(rate / gemm.best_gflops),
-      peak_mib: rounded(peaks[i]! / 2 ** 20),
-      peak_ratio: reference === undefined ? null : rounded(peaks[i]! / reference),
+      peak_mib: peak === null ? null : rounded(peak / 2 ** 20),
+      peak_ratio: peak === null || !reference ? null : rounded(peak / reference),
       ...(e.note ? { note: e.note } : {}),
     };
   });
@@ -88,6 +89,12 @@ export async function compare(o: CompareOptions): Promise<Comparison> {
     agreement: o.agreement ?? [],
     notes: o.notes ?? [],
   };
+}
+
+/** null where a round has none. */
+function medianOf(values: (number | null)[]): number | null {
+  const known = values.filter((v) => v !== null);
+  return known.length === values.length ? spread(known).median : null;
 }
 
 function bestRival(rows: Row[], names = rows.slice(1).map((r) => r.name)): Comparison['best_rival'] {

@@ -14,8 +14,8 @@ export interface Timed {
   /** Milliseconds, one for each repetition. */
   ms: number[];
   median_ms: number;
-  /** Processor time of all repetitions, all threads together. */
-  cpu_ms: number;
+  /** Processor time of all repetitions, all threads together; null where it cannot be told. */
+  cpu_ms: number | null;
 }
 
 export type Versions = Record<string, string | null>;
@@ -31,8 +31,8 @@ export interface Contender {
   readonly facts: ContenderFacts;
   /** @throws EngineError with what the contender said */
   ask<T = Record<string, unknown>>(request: string, values?: Record<string, unknown>): Promise<T>;
-  /** Largest resident memory of the process so far, in bytes. */
-  peakBytes(): Promise<number>;
+  /** Largest resident memory of the process so far, in bytes; null where it cannot be told. */
+  peakBytes(): Promise<number | null>;
   close(): Promise<void>;
 }
 

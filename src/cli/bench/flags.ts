@@ -10,7 +10,10 @@ export const benchFlags = {
     helpValue: 'PYTHON',
     env: 'CAPI_PYTHON',
   }),
-  quick: Flags.boolean({ description: 'small sizes and few rounds: shows that it works, not how fast' }),
+  quick: Flags.boolean({
+    description: 'small sizes and few rounds: shows that it works, not how fast',
+    default: false,
+  }),
   out: Flags.string({ description: 'folder of records', default: 'results/bench', helpValue: 'DIR' }),
 };
 

@@ -1,4 +1,5 @@
 // The frame of every benchmark: contenders are closed whatever happens, the tables are printed, the record is written.
+import { availableParallelism } from 'node:os';
 import type { ProductShape } from '../../engine/onnx/product_shapes.js';
 import { type Contender, type ContenderStart, pythonOf, startContender } from './contender.js';
 import type { BenchFlags } from './flags.js';
@@ -16,7 +17,7 @@ export interface Bench {
   /** A folder that is removed afterwards. */
   readonly folder: string;
   /** Starts a contender that is closed with the benchmark. The first one is ours: it fixes the threads of all. */
-  start(start: Omit<ContenderStart, 'threads'>): Promise<Contender>;
+  start(start: Omit<ContenderStart, 'threads'> & { threads?: number }): Promise<Contender>;
   /** Product rates, closed with the benchmark too. */
   products(steps?: ProductShape[]): Promise<Products>;
   /** Closes all that was started so far, such as before the next size. */
@@ -58,7 +59,7 @@ export async function runBench(
         closeAll,
         start: async (start) => {
           const wanted = own ? threads() : (flags.threads ?? undefined);
-          const c = keep(await startContender({ ...start, threads: wanted ?? null }));
+          const c = keep(await startContender({ ...start, threads: start.threads ?? wanted ?? null }));
           own ??= c;
           return c;
         },
@@ -67,7 +68,14 @@ export async function runBench(
       }),
     );
     if (!python) for (const c of comparisons) c.notes.push('no python was given: only capi was timed');
-    const record = recordOf({ benchmark, quick: flags.quick, rounds, own: own!, began, comparisons });
+    const record = recordOf({
+      benchmark,
+      quick: flags.quick,
+      rounds,
+      own: own ?? { facts: { threads: flags.threads ?? availableParallelism(), versions: {} } },
+      began,
+      comparisons,
+    });
     const file = await writeBenchRecord(flags.out, record);
     if (!flags.quiet) {
       for (const c of comparisons) process.stdout.write(`${comparisonText(c)}\n`);
