@@ -62,9 +62,9 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
     const entrants: Entrant[] = [];
     const agreement: Agreement[] = [];
     for (const contender of [own, ...rivals]) {
-      const fit = (tolerance: number): Promise<Fit> =>
+      const train = (tolerance: number): Promise<Fit> =>
         contender === own ? fitOwn(tolerance) : contender.ask<Fit>('fit', { tolerance, target });
-      const { tolerance, found } = await loosest(contender.name, fit, target, bench.say);
+      const { tolerance, found } = await loosest(contender.name, train, target, bench.say);
       const above = found.objective / minimum - 1;
       const what = 'objective above the minimum, as a share,';
       agreement.push({ with: contender.name, what, value: above, tolerance: SLACK });
@@ -73,7 +73,7 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
       entrants.push({
         name: contender.name,
         contender,
-        run: () => fit(tolerance),
+        run: () => train(tolerance),
         note: `${found.passes} passes, ${way}`,
       });
     }
@@ -94,12 +94,12 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
 /** The loosest tolerance that meets the target. @throws EngineError where none does */
 async function loosest(
   name: string,
-  fit: (tolerance: number) => Promise<Fit>,
+  train: (tolerance: number) => Promise<Fit>,
   target: number,
   say: (text: string) => void,
 ): Promise<{ tolerance: number; found: Fit }> {
   for (const tolerance of TOLERANCES) {
-    const found = await fit(tolerance);
+    const found = await train(tolerance);
     const share = (found.objective / target) * (1 + SLACK) - 1;
     say(
       `${name} ${tolerance}: ${share.toExponential(1)} above the minimum, ${found.passes} passes, ${duration(found.median_ms)}`,
