@@ -65,11 +65,14 @@ export const pythonCommand = (python: string, script: string): string[] => [
 export const PYTHON_FIX =
   'install benchmarks/speed/pytorch/requirements.txt there, or give --pytorch none to time capi alone';
 
+/** Whether a pinned contender of so many threads is kept on fewer cores than there are. */
+export const isPinned = (threads: number | null): boolean =>
+  threads !== null && threads < availableParallelism() && process.platform === 'linux';
+
 /** Starts a contender and waits until it is set up. @throws EngineError when it does not start or refuses the set-up */
 export async function startContender(start: ContenderStart): Promise<Contender> {
   const { name, threads } = start;
-  const pin =
-    start.pinned && threads && threads < availableParallelism() ? ['taskset', '-c', `0-${threads - 1}`] : [];
+  const pin = start.pinned && isPinned(threads) ? ['taskset', '-c', `0-${threads! - 1}`] : [];
   const [program, ...args] = [...pin, ...start.command];
   const child = spawn(program!, args, {
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -11,6 +11,7 @@ import { readSafetensors } from '../../tensor/safetensors.js';
 import { checkAgreement, compare, type Entrant } from './compare.js';
 import {
   type Contender,
+  isPinned,
   ownCommand,
   PYTHON_FIX,
   packageRoot,
@@ -46,6 +47,8 @@ export interface DecodeFlags extends BenchFlags {
 const [WIDTH, HEIGHT, QUALITY] = [500, 375, 90];
 /** Standard deviation in levels of 255. */
 const NOISE = 8;
+const NORMALISED =
+  'in a run of capi the engine normalises, inside its first product; here it is a loop in JavaScript';
 const WORK: Record<DecodeTask, string> = {
   train: 'JPEG to a random resized crop, mirrored half of the time',
   evaluate: 'JPEG to its centre, shorter side resized first',
@@ -105,11 +108,10 @@ export function benchDecode(flags: DecodeFlags): Promise<BenchResult> {
             ),
             items: 1,
             agreement,
-            notes: floats
-              ? [
-                  'in a run of capi the engine normalises, inside its first product; here it is a loop in JavaScript',
-                ]
-              : [],
+            notes: [
+              ...(isPinned(threads) ? [`every contender is kept on ${threads} of the cores`] : []),
+              ...(floats ? [NORMALISED] : []),
+            ],
             say: bench.say,
           }),
         );
