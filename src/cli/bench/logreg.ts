@@ -42,7 +42,7 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
     const work = join(bench.folder, 'work.safetensors');
     await writeWork(work, size);
     const setup: LogregSetup = { work, C: flags.c, classes: size.classes };
-    const own = await bench.start({ name: 'capi', command: ownCommand('logistic'), setup });
+    const own = await bench.start({ name: 'capi', command: ownCommand('logistic'), setup: { ...setup } });
     const rivals: Contender[] = [];
     for (const library of bench.python ? ['PyTorch', 'scikit-learn'] : []) {
       const command = pythonCommand(bench.python!, 'logistic.py');
