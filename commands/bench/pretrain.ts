@@ -1,39 +1,57 @@
 // capi bench pretrain: the speed of the whole training step, beside PyTorch's.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
+import { benchFlags } from '../../src/cli/bench/flags.js';
 import { configFlags } from '../../src/cli/config_flags.js';
 
 export default class BenchPretrain extends BaseCommand<typeof BenchPretrain> {
-  static override summary =
-    'Time whole training steps: img/s, GFLOP/s, share of the GEMM rate, ratio to PyTorch.';
+  static override summary = 'Time whole training steps beside PyTorch, and each of their matrix products.';
   static override description =
-    'Teacher, clustering, student, both optimisers and EMA, on synthetic batches. With --pytorch the same step in PyTorch runs in alternating rounds.';
+    'Teacher, clustering, student, both optimisers and EMA, on the same weights, images and masks in every contender. Prints the ratio to the faster of ' +
+    'PyTorch eager and torch.compile in each round; T*/T, the share of the step that its matrix products alone would take at the rates of the better library; and peak memory.';
   static override examples = [
-    '<%= config.bin %> bench pretrain',
-    '<%= config.bin %> bench pretrain --pytorch .venv/bin/python --rounds 5',
+    '<%= config.bin %> bench pretrain step',
+    '<%= config.bin %> bench pretrain vit-s --pytorch .venv/bin/python',
+    '<%= config.bin %> bench pretrain step --scan batch',
   ];
   static override args = {
-    preset: Args.string({ description: 'preset name or YAML file (default: benchmarks/speed/step.yaml)' }),
+    size: Args.string({ description: 'step, vit-s, a preset or a YAML file', default: 'step' }),
   };
   static override flags = {
-    ...configFlags,
-    rounds: Flags.integer({ description: 'alternating rounds', default: 5, min: 1 }),
-    'per-round': Flags.integer({ description: 'steps in a round', default: 5, min: 1 }),
-    pytorch: Flags.string({
-      description: 'python with torch 2.13.0',
-      helpValue: 'PYTHON',
-      env: 'CAPI_PYTHON',
+    ...benchFlags,
+    'per-round': Flags.integer({ description: 'steps in a round (default 5; 1 with --quick)', min: 1 }),
+    compile: Flags.boolean({
+      description: 'time torch.compile too (it compiles for minutes); with --scan only if asked',
+      allowNo: true,
     }),
-    compile: Flags.boolean({ description: 'time torch.compile too' }),
+    bfloat16: Flags.boolean({ description: 'time PyTorch under bfloat16 autocast too', allowNo: true }),
+    products: Flags.boolean({
+      description: 'time the matrix products of the step one by one',
+      allowNo: true,
+      default: true,
+    }),
+    scan: Flags.string({
+      description: 'how cost grows along one axis',
+      options: ['batch', 'tokens', 'width', 'prototypes'] as const,
+    }),
+    values: Flags.string({ description: 'values of the axis, e.g. 16,32,64', dependsOn: ['scan'] }),
+    engine: configFlags.engine,
+    device: configFlags.device,
+    set: configFlags.set,
   };
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(BenchPretrain);
-    const { benchPretrain } = await import('../../src/cli/bench_pretrain.js');
+    const { benchPretrain } = await import('../../src/cli/bench/pretrain.js');
+    const { valuesOf } = await import('../../src/cli/bench/scan.js');
     return benchPretrain({
       ...flags,
-      ...(args.preset ? { preset: args.preset } : {}),
+      preset: args.size,
       perRound: flags['per-round'],
+      compile: flags.compile ?? !flags.scan,
+      bfloat16: flags.bfloat16 ?? !flags.scan,
+      scan: flags.scan as never,
+      values: flags.values === undefined ? undefined : valuesOf(flags.values),
       quiet: this.jsonEnabled(),
     });
   }

@@ -85,6 +85,12 @@ export async function encodePng(image: RawImage): Promise<Uint8Array> {
   return sharp(image.data, { raw }).png({ compressionLevel: 9 }).toBuffer();
 }
 
+/** RGB bytes as a JPEG file's bytes, chroma halved as most photographs have it. */
+export async function encodeJpeg(image: RawImage, quality: number): Promise<Uint8Array> {
+  const raw = { width: image.width, height: image.height, channels: 3 as const };
+  return sharp(image.data, { raw }).jpeg({ quality, chromaSubsampling: '4:2:0' }).toBuffer();
+}
+
 async function readBytes(path: string): Promise<Buffer> {
   try {
     return await readFile(path);

@@ -39,42 +39,20 @@ suiteNeeding('python')('the PyTorch baseline', () => {
     expect(text.trim()).toBe(`${folder}: no reference.json; give the folder that holds the reference values`);
   });
 
-  it('answers each request for a round with that many step times', () => {
-    const small = [
-      '--width',
-      '32',
-      '--heads',
-      '2',
-      '--depth',
-      '1',
-      '--predictor-depth',
-      '1',
-      '--registers',
-      '4',
-    ];
-    const size = [
-      ...small,
-      '--prototypes',
-      '16',
-      '--batch',
-      '4',
-      '--threads',
-      '1',
-      '--warmup',
-      '1',
-      '--serve',
-    ];
-    const { status, stdout, text } = run('bench.py', size, 'run 2\nrun 3\nwalk\n');
+  it('answers a set-up and then each request, and refuses what it does not know', () => {
+    const flags = { transA: false, transB: true, batchA: true, batchB: true };
+    const product = { do: 'product', a: [5, 2, 3], b: [4, 2, 3], flags, repeat: 2, times: 3 };
+    const lines = [{ threads: 1 }, product, { do: 'memory' }, { do: 'walk' }];
+    const input = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+    const { status, stdout, text } = run('products.py', [], input);
     expect(status, text).toBe(0);
-    const [ready, two, three, refused] = stdout
+    const [setup, times, memory, refused] = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
-    expect(ready.ready).toBe(true);
-    expect(two.ms).toHaveLength(2);
-    expect(three.ms).toHaveLength(3);
-    expect([...three.ms].sort((a, b) => a - b)[1]).toBe(three.median_ms);
-    expect(three.images_per_second).toBeCloseTo(4e3 / three.median_ms, 0);
-    expect(refused.error).toContain('write `run N`');
+    expect(setup.ready.versions.torch).toMatch(/^2\.13/);
+    expect(times.ok.ms).toHaveLength(3);
+    expect(memory.ok.peak_bytes).toBeGreaterThan(2 ** 20);
+    expect(refused.error).toContain("no request 'walk'; accepted: memory, product");
   }, 240_000);
 });

@@ -7,6 +7,7 @@ patches once, the student's embedding of visible patches only. Shape letters are
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -117,8 +118,11 @@ def to_patches(images: Tensor, patch: int, dtype: torch.dtype) -> Tensor:
 class CapiTrainer:
     """Holds student, moving average, prototypes and both optimisers; `step` does one training step in place."""
 
-    def __init__(self, size: ModelSize, image_size: tuple[int, int], recipe: Recipe, compile: bool = False) -> None:
-        self.size, self.recipe = size, recipe
+    def __init__(
+        self, size: ModelSize, image_size: tuple[int, int], recipe: Recipe, compile: bool = False, autocast: bool = False
+    ) -> None:
+        """With `autocast` the matrix products of both passes run in bfloat16; Sinkhorn, losses and optimisers stay in float32."""
+        self.size, self.recipe, self.autocast = size, recipe, autocast
         self.student, self.student_ema = (
             nn.ModuleDict({"backbone": Backbone(size).init_weights(), "head": Head(size.width, size.prototypes)})
             for _ in range(2)
@@ -153,6 +157,10 @@ class CapiTrainer:
         with torch.no_grad():  # whole images always have the same coordinates
             self.teacher_at = backbone.positions(backbone.with_registers(self.grid[None]))
 
+    def half(self) -> AbstractContextManager:
+        """bfloat16 matrix products inside, if this trainer has them."""
+        return torch.autocast("cpu", torch.bfloat16) if self.autocast else nullcontext()
+
     def teacher_features(self, patches: Tensor) -> Tensor:
         """Patch features [B, N, D] of whole images by the moving average."""
         with torch.no_grad():
@@ -161,7 +169,9 @@ class CapiTrainer:
     def teacher_loss(self, patches: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
         """Targets [B * P, K] for the student, and the clustering's own loss over all patches."""
         recipe = self.recipe
-        logits = self.clustering(self.teacher_features(patches).transpose(0, 1))  # [N, B, K]
+        with self.half():
+            logits = self.clustering(self.teacher_features(patches).transpose(0, 1))  # [N, B, K]
+        logits = logits.float() if self.autocast else logits
         assignments = sinkhorn(logits, recipe.target_temperature, recipe.sinkhorn_iterations, recipe.positionwise)
         loss = soft_cross_entropy(logits, assignments, recipe.clustering_temperature)
         batch, count = patches.shape[:2]
@@ -175,9 +185,11 @@ class CapiTrainer:
         at = backbone.positions(backbone.with_registers(self.grid[visible % count].view(batch, -1, 2)))
         predicted_at = backbone.positions(self.grid[predicted % count].view(batch, -1, 2))
         visible_patches = patches.flatten(0, 1)[visible].view(batch, -1, patches.shape[-1])
-        encoded = backbone.encode(visible_patches, at, kept)
-        predictions = backbone.predict(encoded, at, predicted_at, kept).flatten(0, 1)
-        logits = self.student["head"](predictions)
+        with self.half():
+            encoded = backbone.encode(visible_patches, at, kept)
+            predictions = backbone.predict(encoded, at, predicted_at, kept).flatten(0, 1)
+            logits = self.student["head"](predictions)
+        logits = logits.float() if self.autocast else logits
         return {"coords": at.coords, "encoded": encoded, "predictions": predictions, "logits": logits}
 
     def student_loss(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from capi_step import Batch, CapiTrainer, Recipe, parameter_groups, sinkhorn, soft_cross_entropy
+from extract import Extractor
 from model import ModelSize, Positions, Rope, grid_coordinates, patchify, register_coordinates
 from safetensors.torch import load_file
 from torch import Tensor
@@ -145,6 +146,11 @@ def check_forward(report: Report, reference: Reference) -> None:
     compare("eval.global", pooled)
     compare("eval.registers", registers)
     compare("eval.feature_map", feature_map)
+    if dtype is torch.float32:
+        ema = {n.removeprefix("backbone."): t for n, t in trainer.student_ema.state_dict().items() if "backbone." in n}
+        extracted = Extractor(size, reference.image_size, ema)(images)
+        for ours, name in (("global", "global"), ("registers", "registers"), ("patches", "feature_map")):
+            compare(f"eval.{name}", extracted[ours], "extraction")
 
 
 def check_gradients(report: Report, reference: Reference) -> None:

@@ -147,7 +147,8 @@ class Residual(nn.Module):
         if kept is None:
             return x + self.fn(self.norm(x), *args)
         args = [a.of(kept) if isinstance(a, Positions) else a if a is None else a[kept] for a in args]
-        return x.index_add(0, kept, self.fn(self.norm(x[kept]), *args), alpha=x.shape[0] / len(kept))
+        added = self.fn(self.norm(x[kept]), *args).to(x.dtype)  # bfloat16 under autocast
+        return x.index_add(0, kept, added, alpha=x.shape[0] / len(kept))
 
 
 class Block(nn.Module):

@@ -20,7 +20,8 @@ export interface GraphCost {
   productFlop: number;
 }
 
-const PRODUCTS = new Set(['Product', 'ProductAdd', 'BatchMatMul']);
+/** Kernels that multiply matrices. */
+export const PRODUCTS = new Set(['Product', 'ProductAdd', 'BatchMatMul']);
 
 export function graphCost(graph: Graph): GraphCost {
   const byKernel = new Map<string, KernelCost>();

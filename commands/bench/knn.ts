@@ -1,0 +1,22 @@
+// capi bench knn: nearest neighbours, beside PyTorch and scikit-learn.
+import { Flags } from '@oclif/core';
+import { BaseCommand } from '../../src/cli/base.js';
+import { benchFlags } from '../../src/cli/bench/flags.js';
+
+export default class BenchKnn extends BaseCommand<typeof BenchKnn> {
+  static override summary = 'Time the k-NN search of the probes beside PyTorch and scikit-learn.';
+  static override description =
+    'Exact cosine neighbours, k 20. Each library searches in the way that is its quickest for a tenth of the queries.';
+  static override flags = {
+    ...benchFlags,
+    keys: Flags.integer({ description: 'training vectors (default 200000; 2000 with --quick)', min: 20 }),
+    queries: Flags.integer({ description: 'test vectors (default 20000; 200 with --quick)', min: 10 }),
+    width: Flags.integer({ description: 'channels (default 384; 32 with --quick)', min: 1 }),
+  };
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(BenchKnn);
+    const { benchKnn } = await import('../../src/cli/bench/knn.js');
+    return benchKnn({ ...flags, quiet: this.jsonEnabled() });
+  }
+}
