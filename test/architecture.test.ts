@@ -22,6 +22,7 @@ const levels = [
 const doors: [pattern: RegExp, places: string[]][] = [
   [/^sharp$/, ['src/images/pixels.ts']],
   [/^onnxruntime-/, ['src/engine/onnx/session.ts']],
+  [/^koffi$/, ['src/engine/onnx/c_api.ts']],
   [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
   [/^@tensorflow\/(?!tfjs-node)/, ['src/tensor/tf.ts']],
   [/^@oclif\//, ['src/cli/', 'commands/', 'src/main.ts']],
