@@ -1,22 +1,14 @@
-// The onnx engine: traces, optimises, lowers, and runs the model in onnxruntime. The one door to onnxruntime-node.
-import * as ort from 'onnxruntime-node';
+// The onnx engine: traces, optimises and lowers programs, and loads them and foreign files in onnxruntime.
 import { EngineError } from '../../errors.js';
-import {
-  checkValues,
-  type DeviceName,
-  type Engine,
-  type Executable,
-  elements,
-  neverSet,
-  type Outputs,
-  type Program,
-  type TensorSpec,
-  type Values,
-} from '../program.js';
+import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
+import { OnnxExecutable } from './executable.js';
 import type { Graph } from './ir.js';
-import { lower, OUTPUT_PREFIX } from './lower.js';
+import { lower } from './lower.js';
+import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
 import { trace } from './trace.js';
+
+export type { OnnxExecutable, OnnxSlot };
 
 export interface OnnxOptions {
   device?: DeviceName;
@@ -29,19 +21,11 @@ export interface OnnxOptions {
 /** An ONNX model is one protobuf message, which ends at 2 GiB: larger weights stay inputs. */
 export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
 
-/**
- * Threads that wait for work sleep. By default they spin for a while after every product, on cores that the other sessions of a
- * process, the image readers and other processes then lack: on two cores stacked heads took five times as long, steps of the preset `fashion` 1.15 times.
- */
-const WAITING = { session: { intra_op: { allow_spinning: '0' } } };
-
-const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
-
 export class OnnxEngine implements Engine {
   readonly name = 'onnx';
   readonly device: DeviceName;
   readonly threads?: number;
-  readonly version = String(ort.env.versions.node ?? ort.env.versions.common);
+  readonly version = runtimeVersion();
 
   constructor(private readonly options: OnnxOptions = {}) {
     this.device = options.device ?? 'cpu';
@@ -76,26 +60,9 @@ export class OnnxEngine implements Engine {
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
-    return new OnnxExecutable(program, graph, await this.session(lower(graph), `program ${program.name}`));
-  }
-
-  private async session(model: Uint8Array, what: string): Promise<ort.InferenceSession> {
-    try {
-      return await ort.InferenceSession.create(model, {
-        executionProviders: [provider[this.device]],
-        executionMode: 'sequential',
-        // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
-        graphOptimizationLevel: 'basic',
-        logSeverityLevel: 3,
-        extra: WAITING,
-        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
-        ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
-      });
-    } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${what} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
-    }
+    // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
+    const session = this.session(lower(graph), `program ${program.name}`, 'basic');
+    return new OnnxExecutable(program, graph, session, this.device);
   }
 
   /**
@@ -103,42 +70,41 @@ export class OnnxEngine implements Engine {
    * @throws EngineError when onnxruntime cannot load it
    */
   async openFile(path: string): Promise<OnnxFile> {
+    return new OnnxFile(path, this.session(path, path, 'all'));
+  }
+
+  private session(
+    model: Uint8Array | string,
+    what: string,
+    passes: SessionSettings['passes'],
+  ): NativeSession {
+    const { threads, profile } = this.options;
     try {
-      const session = await ort.InferenceSession.create(path, {
-        executionProviders: [provider[this.device]],
-        graphOptimizationLevel: 'all',
-        logSeverityLevel: 3,
-        extra: WAITING,
-        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
+      return new NativeSession(model, {
+        device: this.device,
+        passes,
+        ...(threads === undefined ? {} : { threads }),
+        ...(profile && passes === 'basic' ? { profile } : {}),
       });
-      return new OnnxFile(path, session);
     } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${path} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
+      const [reason] = (error as Error).message.split('\n');
+      throw new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${reason}`);
     }
   }
-}
-
-/** An input or output of an ONNX file: its element type in onnxruntime's words, and sizes, or names for the open ones. */
-export interface OnnxSlot {
-  name: string;
-  type: string;
-  shape: readonly (number | string)[];
 }
 
 /** A foreign ONNX model, loaded; it knows no program. */
 export class OnnxFile {
   constructor(
     readonly path: string,
-    private readonly session: ort.InferenceSession,
+    private readonly session: NativeSession,
   ) {}
 
-  get inputs(): OnnxSlot[] {
-    return slots(this.session.inputMetadata);
+  get inputs(): readonly OnnxSlot[] {
+    return this.session.inputs;
   }
-  get outputs(): OnnxSlot[] {
-    return slots(this.session.outputMetadata);
+  get outputs(): readonly OnnxSlot[] {
+    return this.session.outputs;
   }
 
   /**
@@ -151,117 +117,33 @@ export class OnnxFile {
     shape: number[],
     outputs: string[],
   ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
+    const { session } = this;
     const dtype = values instanceof Uint8Array ? 'uint8' : 'float32';
-    const feeds = { [input]: new ort.Tensor(dtype, values as Float32Array, shape) };
-    const results = await this.session.run(feeds, outputs).catch((error: Error) => {
-      throw new EngineError(
-        `${this.path} fails on input ${input} of shape [${shape}]: ${error.message.split('\n')[0]}`,
+    const given = session.hostValue(values, shape, dtype);
+    const binding = session.binding();
+    try {
+      binding.input(input, given);
+      for (const name of outputs) binding.openOutput(name);
+      await binding.run();
+      const made = binding.read();
+      return Object.fromEntries(
+        outputs.map((name, i) => {
+          const { type, shape, data } = made[i]!;
+          if (!data) throw new EngineError(`${this.path}: output ${name} is ${type}; read is float32`);
+          return [name, { shape, data }];
+        }),
       );
-    });
-    return Object.fromEntries(
-      outputs.map((name) => {
-        const t = results[name]!;
-        if (t.type !== 'float32')
-          throw new EngineError(`${this.path}: output ${name} is ${t.type}; read is float32`);
-        return [name, { shape: t.dims, data: t.data as Float32Array }];
-      }),
-    );
+    } catch (error) {
+      if (error instanceof EngineError) throw error;
+      const [reason] = (error as Error).message.split('\n');
+      throw new EngineError(`${this.path} fails on input ${input} of shape [${shape}]: ${reason}`);
+    } finally {
+      binding.close();
+      session.release(given);
+    }
   }
 
   async close(): Promise<void> {
-    await this.session.release();
-  }
-}
-
-function slots(metadata: readonly ort.InferenceSession.ValueMetadata[]): OnnxSlot[] {
-  return metadata.map((m) =>
-    m.isTensor
-      ? { name: m.name, type: m.type, shape: m.shape }
-      : { name: m.name, type: 'no tensor', shape: [] },
-  );
-}
-
-const arrayOf = (spec: TensorSpec): Values => {
-  const n = elements(spec.shape);
-  if (spec.dtype === 'float32') return new Float32Array(n);
-  return spec.dtype === 'int32' ? new Int32Array(n) : new Uint8Array(n);
-};
-const tensorOf = (spec: TensorSpec, data = arrayOf(spec)): ort.Tensor =>
-  new ort.Tensor(spec.dtype, data as Float32Array, spec.shape);
-
-/**
- * State lives in two sets of preallocated tensors: a step reads one and writes the other in place, because an output
- * must not be bound onto an input that the same graph still reads.
- */
-export class OnnxExecutable implements Executable {
-  private current: Record<string, ort.Tensor> = {};
-  private other: Record<string, ort.Tensor> = {};
-  private readonly results: Record<string, ort.Tensor> = {};
-  private readonly unset: Set<string>;
-
-  constructor(
-    private readonly program: Program,
-    readonly graph: Graph,
-    private readonly session: ort.InferenceSession,
-  ) {
-    this.unset = new Set(program.state);
-    const made = new Set(graph.outputs.map((o) => o.name));
-    for (const name of program.state) {
-      const spec = program.inputs[name]!;
-      this.current[name] = tensorOf(spec);
-      if (made.has(name)) this.other[name] = tensorOf(spec);
-    }
-    for (const o of graph.outputs) {
-      if (program.state.includes(o.name)) continue;
-      this.results[o.name] = tensorOf({ shape: o.value.shape, dtype: o.value.dtype as 'float32' });
-    }
-  }
-
-  setState(values: Record<string, Values>): void {
-    for (const [name, v] of Object.entries(values)) {
-      const t = this.current[name];
-      if (!t) throw new Error(`program ${this.program.name} has no state named ${name}`);
-      checkValues(this.program, name, v);
-      (t.data as Float32Array).set(v);
-      this.unset.delete(name);
-    }
-  }
-
-  async getState(names = this.program.state): Promise<Record<string, Float32Array>> {
-    return Object.fromEntries(names.map((n) => [n, (this.current[n]!.data as Float32Array).slice()]));
-  }
-
-  async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
-    for (const name of this.unset) throw neverSet(this.program, name);
-    const feeds: Record<string, ort.Tensor> = {};
-    for (const [name, spec] of Object.entries(this.program.inputs)) {
-      const state = this.current[name];
-      const given = inputs[name];
-      if (state) {
-        feeds[name] = state;
-        continue;
-      }
-      if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
-      checkValues(this.program, name, given);
-      feeds[name] = tensorOf(spec, given);
-    }
-    const fetches: Record<string, ort.Tensor> = {};
-    for (const [name, t] of Object.entries(this.other)) fetches[OUTPUT_PREFIX + name] = t;
-    for (const [name, t] of Object.entries(this.results)) fetches[OUTPUT_PREFIX + name] = t;
-    await this.session.run(feeds, fetches);
-    const outputs = Object.fromEntries(
-      Object.entries(this.results).map(([n, t]) => [n, (t.data as Float32Array).slice()]),
-    );
-    if (accept(outputs)) {
-      for (const [name, t] of Object.entries(this.other)) {
-        this.other[name] = this.current[name]!;
-        this.current[name] = t;
-      }
-    }
-    return outputs;
-  }
-
-  async dispose(): Promise<void> {
-    await this.session.release();
+    this.session.close();
   }
 }
