@@ -68,6 +68,7 @@ export class NativeSession {
   /** Loads the bytes of a model, or a file with the external data beside it. @throws Error with onnxruntime's words */
   constructor(model: Uint8Array | string, settings: SessionSettings) {
     const { ort } = this;
+    env(); // providers log while they are set up
     const options = ort.make('CreateSessionOptions');
     try {
       setUp(options, settings);
