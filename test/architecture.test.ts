@@ -21,7 +21,7 @@ const levels = [
 /** Where a heavy package may be imported. A folder ends with a slash. */
 const doors: [pattern: RegExp, places: string[]][] = [
   [/^sharp$/, ['src/images/pixels.ts']],
-  [/^onnxruntime-/, ['src/engine/onnx/session.ts']],
+  [/^(onnxruntime-|koffi$)/, ['src/engine/onnx/c_api.ts']],
   [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
   [/^@tensorflow\/(?!tfjs-node)/, ['src/tensor/tf.ts']],
   [/^@oclif\//, ['src/cli/', 'commands/', 'src/main.ts']],

@@ -1,26 +1,17 @@
-// The onnx engine: traces, optimises, lowers, and runs the model in onnxruntime. The one door to onnxruntime-node.
+// The onnx engine: traces, optimises and lowers programs, and loads them and foreign files in onnxruntime.
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { arch, platform } from 'node:os';
-import { dirname, join } from 'node:path';
-import * as ort from 'onnxruntime-node';
+import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
-import {
-  checkValues,
-  type DeviceName,
-  type Engine,
-  type Executable,
-  elements,
-  neverSet,
-  type Outputs,
-  type Program,
-  type TensorSpec,
-  type Values,
-} from '../program.js';
+import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
+import { libraryFolder } from './c_api.js';
+import { OnnxExecutable } from './executable.js';
 import type { Graph } from './ir.js';
-import { lower, OUTPUT_PREFIX } from './lower.js';
+import { lower } from './lower.js';
+import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
 import { trace } from './trace.js';
+
+export type { OnnxExecutable, OnnxSlot };
 
 export interface OnnxOptions {
   device?: DeviceName;
@@ -33,31 +24,21 @@ export interface OnnxOptions {
 /** An ONNX model is one protobuf message, which ends at 2 GiB: larger weights stay inputs. */
 export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
 
-/**
- * Threads that wait for work look out for 50 microseconds, which bridges the gaps between the nodes of a graph, and then sleep. By default they
- * look out for much longer, on cores that the other sessions of a process, the image readers and other processes then lack: on two cores stacked
- * heads took five times as long. Threads that sleep at once make a training step a fifth longer.
- */
-const WAITING = { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } };
-
 export const TRAINS_ON_CUDA =
-  'the onnx engine does not train on cuda (onnxruntime-node binds no CUDA memory): use --engine tensorflow';
+  'the onnx engine does not train on cuda (never run there with its state on the device): use --engine tensorflow';
 
-/** Where onnxruntime-node looks for the libraries of its CUDA provider on Linux, and those that are not there. */
+/** Where onnxruntime looks for the libraries of its CUDA provider on Linux, and those that are not there. */
 export function cudaLibraries(): { folder: string; missing: string[] } {
-  const main = createRequire(import.meta.url).resolve('onnxruntime-node');
-  const folder = join(dirname(main), '..', 'bin', 'napi-v6', platform(), arch());
+  const folder = libraryFolder();
   const files = ['libonnxruntime_providers_cuda.so', 'libonnxruntime_providers_shared.so'];
   return { folder, missing: files.filter((file) => !existsSync(join(folder, file))) };
 }
-
-const provider: Record<DeviceName, string> = { cpu: 'cpu', cuda: 'cuda', webgpu: 'webgpu' };
 
 export class OnnxEngine implements Engine {
   readonly name = 'onnx';
   readonly device: DeviceName;
   readonly threads?: number;
-  readonly version = String(ort.env.versions.node ?? ort.env.versions.common);
+  readonly version = runtimeVersion();
 
   constructor(private readonly options: OnnxOptions = {}) {
     this.device = options.device ?? 'cpu';
@@ -94,26 +75,9 @@ export class OnnxEngine implements Engine {
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
     const trains = graph.outputs.some(({ name }) => program.state.includes(name));
     if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
-    return new OnnxExecutable(program, graph, await this.session(lower(graph), `program ${program.name}`));
-  }
-
-  private async session(model: Uint8Array, what: string): Promise<ort.InferenceSession> {
-    try {
-      return await ort.InferenceSession.create(model, {
-        executionProviders: [provider[this.device]],
-        executionMode: 'sequential',
-        // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
-        graphOptimizationLevel: 'basic',
-        logSeverityLevel: 3,
-        extra: WAITING,
-        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
-        ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
-      });
-    } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${what} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
-    }
+    // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
+    const session = this.session(lower(graph), `program ${program.name}`, 'basic');
+    return new OnnxExecutable(program, graph, session, this.device);
   }
 
   /**
@@ -121,42 +85,41 @@ export class OnnxEngine implements Engine {
    * @throws EngineError when onnxruntime cannot load it
    */
   async openFile(path: string): Promise<OnnxFile> {
+    return new OnnxFile(path, this.session(path, path, 'all'));
+  }
+
+  private session(
+    model: Uint8Array | string,
+    what: string,
+    passes: SessionSettings['passes'],
+  ): NativeSession {
+    const { threads, profile } = this.options;
     try {
-      const session = await ort.InferenceSession.create(path, {
-        executionProviders: [provider[this.device]],
-        graphOptimizationLevel: 'all',
-        logSeverityLevel: 3,
-        extra: WAITING,
-        ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
+      return new NativeSession(model, {
+        device: this.device,
+        passes,
+        ...(threads === undefined ? {} : { threads }),
+        ...(profile && passes === 'basic' ? { profile } : {}),
       });
-      return new OnnxFile(path, session);
     } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${path} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
+      const [reason] = (error as Error).message.split('\n');
+      throw new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${reason}`);
     }
   }
-}
-
-/** An input or output of an ONNX file: its element type in onnxruntime's words, and sizes, or names for the open ones. */
-export interface OnnxSlot {
-  name: string;
-  type: string;
-  shape: readonly (number | string)[];
 }
 
 /** A foreign ONNX model, loaded; it knows no program. */
 export class OnnxFile {
   constructor(
     readonly path: string,
-    private readonly session: ort.InferenceSession,
+    private readonly session: NativeSession,
   ) {}
 
-  get inputs(): OnnxSlot[] {
-    return slots(this.session.inputMetadata);
+  get inputs(): readonly OnnxSlot[] {
+    return this.session.inputs;
   }
-  get outputs(): OnnxSlot[] {
-    return slots(this.session.outputMetadata);
+  get outputs(): readonly OnnxSlot[] {
+    return this.session.outputs;
   }
 
   /**
@@ -169,117 +132,33 @@ export class OnnxFile {
     shape: number[],
     outputs: string[],
   ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
+    const { session } = this;
     const dtype = values instanceof Uint8Array ? 'uint8' : 'float32';
-    const feeds = { [input]: new ort.Tensor(dtype, values as Float32Array, shape) };
-    const results = await this.session.run(feeds, outputs).catch((error: Error) => {
-      throw new EngineError(
-        `${this.path} fails on input ${input} of shape [${shape}]: ${error.message.split('\n')[0]}`,
+    const given = session.hostValue(values, shape, dtype);
+    const binding = session.binding();
+    try {
+      binding.input(input, given);
+      for (const name of outputs) binding.openOutput(name);
+      await binding.run();
+      const made = binding.read();
+      return Object.fromEntries(
+        outputs.map((name, i) => {
+          const { type, shape, data } = made[i]!;
+          if (!data) throw new EngineError(`${this.path}: output ${name} is ${type}; read is float32`);
+          return [name, { shape, data }];
+        }),
       );
-    });
-    return Object.fromEntries(
-      outputs.map((name) => {
-        const t = results[name]!;
-        if (t.type !== 'float32')
-          throw new EngineError(`${this.path}: output ${name} is ${t.type}; read is float32`);
-        return [name, { shape: t.dims, data: t.data as Float32Array }];
-      }),
-    );
+    } catch (error) {
+      if (error instanceof EngineError) throw error;
+      const [reason] = (error as Error).message.split('\n');
+      throw new EngineError(`${this.path} fails on input ${input} of shape [${shape}]: ${reason}`);
+    } finally {
+      binding.close();
+      session.release(given);
+    }
   }
 
   async close(): Promise<void> {
-    await this.session.release();
-  }
-}
-
-function slots(metadata: readonly ort.InferenceSession.ValueMetadata[]): OnnxSlot[] {
-  return metadata.map((m) =>
-    m.isTensor
-      ? { name: m.name, type: m.type, shape: m.shape }
-      : { name: m.name, type: 'no tensor', shape: [] },
-  );
-}
-
-const arrayOf = (spec: TensorSpec): Values => {
-  const n = elements(spec.shape);
-  if (spec.dtype === 'float32') return new Float32Array(n);
-  return spec.dtype === 'int32' ? new Int32Array(n) : new Uint8Array(n);
-};
-const tensorOf = (spec: TensorSpec, data = arrayOf(spec)): ort.Tensor =>
-  new ort.Tensor(spec.dtype, data as Float32Array, spec.shape);
-
-/**
- * State lives in two sets of preallocated tensors: a step reads one and writes the other in place, because an output
- * must not be bound onto an input that the same graph still reads.
- */
-export class OnnxExecutable implements Executable {
-  private current: Record<string, ort.Tensor> = {};
-  private other: Record<string, ort.Tensor> = {};
-  private readonly results: Record<string, ort.Tensor> = {};
-  private readonly unset: Set<string>;
-
-  constructor(
-    private readonly program: Program,
-    readonly graph: Graph,
-    private readonly session: ort.InferenceSession,
-  ) {
-    this.unset = new Set(program.state);
-    const made = new Set(graph.outputs.map((o) => o.name));
-    for (const name of program.state) {
-      const spec = program.inputs[name]!;
-      this.current[name] = tensorOf(spec);
-      if (made.has(name)) this.other[name] = tensorOf(spec);
-    }
-    for (const o of graph.outputs) {
-      if (program.state.includes(o.name)) continue;
-      this.results[o.name] = tensorOf({ shape: o.value.shape, dtype: o.value.dtype as 'float32' });
-    }
-  }
-
-  setState(values: Record<string, Values>): void {
-    for (const [name, v] of Object.entries(values)) {
-      const t = this.current[name];
-      if (!t) throw new Error(`program ${this.program.name} has no state named ${name}`);
-      checkValues(this.program, name, v);
-      (t.data as Float32Array).set(v);
-      this.unset.delete(name);
-    }
-  }
-
-  async getState(names = this.program.state): Promise<Record<string, Float32Array>> {
-    return Object.fromEntries(names.map((n) => [n, (this.current[n]!.data as Float32Array).slice()]));
-  }
-
-  async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
-    for (const name of this.unset) throw neverSet(this.program, name);
-    const feeds: Record<string, ort.Tensor> = {};
-    for (const [name, spec] of Object.entries(this.program.inputs)) {
-      const state = this.current[name];
-      const given = inputs[name];
-      if (state) {
-        feeds[name] = state;
-        continue;
-      }
-      if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
-      checkValues(this.program, name, given);
-      feeds[name] = tensorOf(spec, given);
-    }
-    const fetches: Record<string, ort.Tensor> = {};
-    for (const [name, t] of Object.entries(this.other)) fetches[OUTPUT_PREFIX + name] = t;
-    for (const [name, t] of Object.entries(this.results)) fetches[OUTPUT_PREFIX + name] = t;
-    await this.session.run(feeds, fetches);
-    const outputs = Object.fromEntries(
-      Object.entries(this.results).map(([n, t]) => [n, (t.data as Float32Array).slice()]),
-    );
-    if (accept(outputs)) {
-      for (const [name, t] of Object.entries(this.other)) {
-        this.other[name] = this.current[name]!;
-        this.current[name] = t;
-      }
-    }
-    return outputs;
-  }
-
-  async dispose(): Promise<void> {
-    await this.session.release();
+    this.session.close();
   }
 }

@@ -1,0 +1,172 @@
+// A program loaded in onnxruntime, with its state bound once: where the session runs, and for as long as it lives.
+import { EngineError } from '../../errors.js';
+import {
+  checkValues,
+  type Executable,
+  elements,
+  neverSet,
+  type Outputs,
+  type Program,
+  type Values,
+} from '../program.js';
+import type { Graph } from './ir.js';
+import { OUTPUT_PREFIX } from './lower.js';
+import type { Binding, NativeSession, Value } from './native_session.js';
+
+/** Element type and shape of a tensor; graphs have bools besides what a program may hold. */
+interface Spec {
+  shape: number[];
+  dtype: string;
+}
+
+const arrayOf = ({ shape, dtype }: Spec): Values => {
+  const n = elements(shape);
+  if (dtype === 'float32') return new Float32Array(n);
+  return dtype === 'int32' ? new Int32Array(n) : new Uint8Array(n);
+};
+
+/** What onnxruntime can read as it lies: values in an array of another type are converted. */
+function readable(spec: Spec, given: Values): Values {
+  const same = spec.dtype === 'float32' ? Float32Array : spec.dtype === 'int32' ? Int32Array : Uint8Array;
+  if (given instanceof same) return given;
+  const copied = arrayOf(spec);
+  copied.set(given);
+  return copied;
+}
+
+/** Does one thing after another. */
+class Lane {
+  private last: Promise<unknown> = Promise.resolve();
+
+  do<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.last.then(work);
+    this.last = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+}
+
+/** Programs on a GPU take turns: they share its queue and its memory. */
+const gpu = new Lane();
+
+/**
+ * State lives in two sets of tensors in the memory that the session reads: a step reads one and writes the other in
+ * place, because an output must not be bound onto an input that the same graph still reads, and because a step may be
+ * refused. Of a run, only what it is given and what it returns cross; on the host not even that is copied.
+ */
+export class OnnxExecutable implements Executable {
+  private readonly sets: [Record<string, Value>, Record<string, Value>] = [{}, {}];
+  /** One for each set that is read. */
+  private readonly bindings: [Binding, Binding];
+  private reading: 0 | 1 = 0;
+  private readonly bound: Set<string>;
+  private readonly unset: Set<string>;
+  private readonly lane: Lane;
+
+  constructor(
+    private readonly program: Program,
+    readonly graph: Graph,
+    private readonly session: NativeSession,
+    private readonly device: string,
+  ) {
+    this.lane = device === 'cpu' ? new Lane() : gpu;
+    this.unset = new Set(program.state);
+    this.bound = new Set(session.inputs.map((i) => i.name));
+    this.bindings = [session.binding(), session.binding()];
+    const made = new Set(graph.outputs.map((o) => o.name));
+    const [first, second] = this.sets;
+    for (const name of program.state) {
+      const spec = program.inputs[name]!;
+      const value = (): Value => session.valueFor(name, arrayOf(spec), spec.shape, spec.dtype);
+      first[name] = value();
+      second[name] = made.has(name) ? value() : first[name];
+      this.bindings.forEach((binding, i) => {
+        if (this.bound.has(name)) binding.input(name, this.sets[i]![name]!);
+        if (made.has(name)) binding.output(OUTPUT_PREFIX + name, this.sets[1 - i]![name]!);
+      });
+    }
+  }
+
+  setState(values: Record<string, Values>): void {
+    for (const [name, v] of Object.entries(values)) {
+      const value = this.sets[this.reading][name];
+      if (!value) throw new Error(`program ${this.program.name} has no state named ${name}`);
+      checkValues(this.program, name, v);
+      if (value.data) value.data.set(v);
+      else {
+        const spec = this.program.inputs[name]!;
+        const given = this.session.hostValue(readable(spec, v), spec.shape, spec.dtype);
+        this.session.copy(given, value);
+        this.session.release(given);
+      }
+      this.unset.delete(name);
+    }
+  }
+
+  getState(names = this.program.state): Promise<Record<string, Float32Array>> {
+    return this.lane.do(async () => Object.fromEntries(names.map((n) => [n, this.read(n) as Float32Array])));
+  }
+
+  private read(name: string): Values {
+    const value = this.sets[this.reading][name]!;
+    if (value.data) return value.data.slice();
+    const spec = this.program.inputs[name]!;
+    const data = arrayOf(spec);
+    const taken = this.session.hostValue(data, spec.shape, spec.dtype);
+    this.session.copy(value, taken);
+    this.session.release(taken);
+    return data;
+  }
+
+  run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
+    return this.lane.do(async () => {
+      for (const name of this.unset) throw neverSet(this.program, name);
+      const binding = this.bindings[this.reading];
+      const given: Value[] = [];
+      const outputs: Outputs = {};
+      const { session } = this;
+      try {
+        for (const [name, spec] of Object.entries(this.program.inputs)) {
+          if (this.sets[0][name]) continue;
+          const values = inputs[name];
+          if (!values) throw new Error(`program ${this.program.name} needs input ${name}`);
+          checkValues(this.program, name, values);
+          if (!this.bound.has(name)) continue;
+          given.push(session.hostValue(readable(spec, values), spec.shape, spec.dtype));
+          binding.input(name, given.at(-1)!);
+        }
+        for (const { name, value } of this.graph.outputs) {
+          if (this.sets[0][name]) continue;
+          given.push(session.hostValue(arrayOf(value), value.shape, value.dtype));
+          outputs[name] = given.at(-1)!.data as Float32Array;
+          binding.output(OUTPUT_PREFIX + name, given.at(-1)!);
+        }
+        await binding.run().catch((error: Error) => {
+          throw new EngineError(
+            `program ${this.program.name} failed on ${this.device}: ${error.message.split('\n')[0]}`,
+          );
+        });
+      } finally {
+        for (const value of given) session.release(value);
+      }
+      if (accept(outputs)) this.reading = this.reading === 0 ? 1 : 0;
+      return outputs;
+    });
+  }
+
+  /** Most bytes that the intermediate values of a run have taken on the host so far. */
+  peakBytes(): number {
+    return this.session.peakBytes();
+  }
+
+  dispose(): Promise<void> {
+    return this.lane.do(async () => {
+      for (const binding of this.bindings) binding.close();
+      for (const value of new Set(this.sets.flatMap((set) => Object.values(set))))
+        this.session.release(value);
+      this.session.close();
+    });
+  }
+}
