@@ -14,6 +14,7 @@ Takes some seconds. Ends with an error when no engine loads.`;
   async run(): Promise<unknown> {
     await this.parse(Doctor);
     const os = await import('node:os');
+    const { usableCores } = await import('../src/cores.js');
     const { openEngine, probeEngines } = await import('../src/engine/select.js');
     const engines = await probeEngines();
     if (!engines.some((report) => report.loads)) {
@@ -27,11 +28,14 @@ Takes some seconds. Ends with an error when no engine loads.`;
       node: process.version,
       platform: `${process.platform}-${process.arch}`,
       cpu: os.cpus()[0]?.model ?? 'unknown',
-      cores: os.availableParallelism(),
+      cores: usableCores(),
+      processors: os.cpus().length,
       memory_gib: Math.round(os.totalmem() / 2 ** 30),
     };
     this.log(`capi ${machine.capi}, Node ${machine.node}, ${machine.platform}`);
-    this.log(`${machine.cores} cores (${machine.cpu}), ${machine.memory_gib} GiB\n`);
+    this.log(
+      `${machine.cores} usable cores of ${machine.processors} processors (${machine.cpu}), ${machine.memory_gib} GiB\n`,
+    );
     const rows = engines.map((report) => [
       report.engine,
       report.device,

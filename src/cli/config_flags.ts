@@ -8,7 +8,10 @@ export const configFlags = {
   seed: Flags.integer({ description: 'seed of everything random', min: 0 }),
   engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
   device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-  threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
+  threads: Flags.integer({
+    description: 'threads that compute; half as many decode images (default: physical cores)',
+    min: 1,
+  }),
   set: Flags.string({
     description: 'change a config key, e.g. optim.lr=1e-3 (repeatable)',
     helpValue: 'KEY=VALUE',

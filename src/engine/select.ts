@@ -1,5 +1,5 @@
 // Chooses and probes engines: `auto` takes a GPU when one works, and a named engine that does not load is an error.
-import { availableParallelism } from 'node:os';
+import { usableCores } from '../cores.js';
 import { EngineError } from '../errors.js';
 import { tf } from '../tensor/tf.js';
 import { type DeviceName, type Engine, type EngineName, elements, type Program } from './program.js';
@@ -15,7 +15,7 @@ export interface EngineRequest {
  * @throws EngineError with what to type when the engine or device asked for is not there.
  */
 export async function openEngine(request: EngineRequest): Promise<Engine> {
-  const threads = request.threads ?? availableParallelism();
+  const threads = request.threads ?? usableCores();
   const { name, device } = request;
   if (name === 'auto' && device !== 'webgpu') {
     const { loadTensorflow } = await import('./tensorflow.js');

@@ -8,6 +8,7 @@ import {
   previousCheckpoint,
 } from '../checkpoint/folder.js';
 import { type Config, resolvedYaml } from '../config/index.js';
+import { decodingThreads } from '../cores.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
@@ -126,7 +127,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     flip: config.data.flip,
     maxBadShare: config.data.max_bad_share,
     startStep: start,
-    ...(config.engine.workers === null ? {} : { workers: config.engine.workers }),
+    workers: config.engine.workers ?? decodingThreads(engine.threads),
   });
   let executable: Executable | undefined;
   let metrics: Metrics | undefined;
