@@ -152,6 +152,8 @@ const engine = section({
   device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
   /** Threads that compute; null: the physical cores that the process may use (src/cores.ts). */
   threads: countOrNull().default(null),
+  /** Images that go through teacher and student at a time, a divisor of the batch; null: as the two keys below say. */
+  micro_batch: countOrNull().default(null),
   /** Parts that the batch is cut into, inside one step; null: the engine chooses. */
   teacher_micro_batches: countOrNull().default(null),
   student_micro_batches: countOrNull().default(null),

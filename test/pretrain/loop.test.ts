@@ -127,7 +127,7 @@ describe('a finished run', () => {
     const files = readdirSync(whole, { recursive: true }).map((name) => join(whole, `${name}`));
     const times = files.map((file) => statSync(file).mtimeMs);
     const again = await smallRun(whole);
-    const { imagesPerSecond, waitingShare, resumedFrom, ...numbers } = uninterrupted;
+    const { imagesPerSecond, waitingShare, resumedFrom, memory, ...numbers } = uninterrupted;
     expect(again).toMatchObject(numbers);
     expect(again.resumedFrom).toBe(10);
     expect(files.map((file) => statSync(file).mtimeMs)).toEqual(times);
@@ -137,6 +137,9 @@ describe('a finished run', () => {
     expect(logOf(whole)).toEqual([
       expect.stringMatching(
         /whole: 10 steps of 8 images from synthetic:scenes.* on onnx \(cpu, 1 threads\)$/,
+      ),
+      expect.stringMatching(
+        /^memory: parameters [\d.]+ MiB, state [\d.]+ MiB \(before and after a step\), activations [\d.]+ MiB at their peak \(the whole batch at a time\)$/,
       ),
       expect.stringMatching(/^environment: \{"capi":"\d/),
       ...logOf(whole).filter((line) => line.includes('prototypes are dead')),
