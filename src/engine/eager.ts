@@ -27,7 +27,7 @@ export class EagerEngine implements Engine {
   ) {}
 
   async load(program: Program, fixed: Record<string, Values> = {}): Promise<Executable> {
-    const graph = this.replays ? recorded(program) : undefined;
+    const graph = this.replays ? recorded(program, this.backend) : undefined;
     const executable = new EagerExecutable(program, this.backend, this, graph);
     executable.setState(fixed);
     return executable;

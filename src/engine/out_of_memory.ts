@@ -3,7 +3,7 @@ import { EngineError } from '../errors.js';
 import type { Engine, Program } from './program.js';
 
 const MESSAGES = [
-  /bad_alloc|bad allocation/i, // C++: onnxruntime and libtensorflow on the CPU
+  /(std::)?bad_alloc|bad allocation/i, // C++: onnxruntime and libtensorflow on the CPU
   /failed to allocate memory|smaller than requested bytes/i, // onnxruntime's arenas
   /OOM when allocating|resource ?exhausted/i, // TensorFlow
   /out of (device |host )?memory|OUT_OF_(DEVICE_|HOST_)?MEMORY/i, // CUDA, WebGPU, Vulkan

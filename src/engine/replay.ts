@@ -8,10 +8,11 @@ import { ruleOf } from './onnx/rules.js';
 import { trace } from './onnx/trace.js';
 import type { Program } from './program.js';
 
-/** The program as plain kernels, or undefined where one of them cannot be recorded: then it is run as it is written. */
-export function recorded(program: Program): Graph | undefined {
+/** The program as plain kernels of `backend`, or undefined where one of them cannot be recorded: then it is run as it is written. */
+export function recorded(program: Program, backend: string): Graph | undefined {
   try {
-    return removeDeadNodes(trace(program, { composites: false }));
+    const graph = removeDeadNodes(trace(program, { composites: false }));
+    return graph.nodes.every(({ kernel }) => tf.getKernel(kernel, backend)) ? graph : undefined;
   } catch (error) {
     if (error instanceof EngineError) return undefined;
     throw error;

@@ -50,7 +50,7 @@ describe('a recorded program', () => {
       state: [],
       run: ({ x }: Record<string, tf.Tensor>) => ({ y: x!.dataSync()[0]! > 0 ? tf.scalar(1) : tf.scalar(2) }),
     };
-    expect(recorded(program)).toBeUndefined();
+    expect(recorded(program, 'cpu')).toBeUndefined();
   });
 });
 
