@@ -8,14 +8,15 @@ import { hasMlpHead } from './sizes.js';
 /** Settings by dotted key, sorted; the keys that decide what a run computes. */
 export type CanonicalConfig = Record<string, unknown>;
 
-/** Sections and keys that change no number of the run (paths, logging and the number of decoding threads besides), or stand in another key once resolved (micro_batch). */
-const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/, /^engine\.micro_batch$/];
+/** Sections and keys that change no number of the run (paths, logging and the number of decoding threads besides). */
+const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/];
 
 /** Keys that this run does not read, because another setting makes them idle. Only keys younger than the first runs stand here. */
 function idle(config: Config): RegExp[] {
   return [
     ...(hasMlpHead(config) ? [] : [/^loss\.mlp_/]),
     ...(config.loss.type === 'direct' ? [] : [/^loss\.huber_delta$/]),
+    ...(config.engine.micro_batch === null ? [/^engine\.micro_batch$/] : []), // resolved: it stands in the counts
   ];
 }
 
