@@ -1,8 +1,8 @@
 // Memory of a training step, engine by engine and in micro-batches, each in a process of its own:
 // `npm run build && node benchmarks/memory/step.js [BATCH] [ENGINE,...] [MICRO_BATCH,...]` (64; onnx,tensorflow; 64,16: the sizes of benchmarks/speed/step.yaml).
 //
-// Says what the graph says (activations), and by how much the process grew in three steps of one thread, from the loaded program on; state is
-// in both. A step whose state is accepted holds the state twice.
+// Says what the graph says (activations), and by how much the process grew in three steps of one thread, from the loaded program on. The
+// growth holds the next state too, which is first written in the first step (127 MiB at these sizes).
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
