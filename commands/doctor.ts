@@ -23,6 +23,7 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
       return doctorGpu((text) => this.log(text));
     }
     const os = await import('node:os');
+    const { usableCores } = await import('../src/cores.js');
     const { engineText } = await import('../src/engine/extractor.js');
     const { openEngine, probeEngines, reasonOf } = await import('../src/engine/select.js');
     const engines = await probeEngines();
@@ -37,11 +38,14 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
       node: process.version,
       platform: `${process.platform}-${process.arch}`,
       cpu: os.cpus()[0]?.model ?? 'unknown',
-      cores: os.availableParallelism(),
+      cores: usableCores(),
+      processors: os.cpus().length,
       memory_gib: Math.round(os.totalmem() / 2 ** 30),
     };
     this.log(`capi ${machine.capi}, Node ${machine.node}, ${machine.platform}`);
-    this.log(`${machine.cores} cores (${machine.cpu}), ${machine.memory_gib} GiB\n`);
+    this.log(
+      `${machine.cores} usable cores of ${machine.processors} processors (${machine.cpu}), ${machine.memory_gib} GiB\n`,
+    );
     const rows = engines.map((report) => [
       report.engine,
       report.device,

@@ -7,7 +7,7 @@ import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './
 
 /** A file imports from its own folder and from lower levels only; folders of one level do not know each other. */
 const levels = [
-  ['errors', 'shell'],
+  ['cores', 'errors', 'shell'],
   ['tensor', 'config'],
   ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
   ['teacher', 'losses', 'encoder', 'features', 'scores'],

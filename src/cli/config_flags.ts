@@ -8,7 +8,15 @@ export const configFlags = {
   seed: Flags.integer({ description: 'seed of everything random', min: 0 }),
   engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
   device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-  threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
+  threads: Flags.integer({
+    description: 'threads that compute; half as many decode images (default: physical cores)',
+    min: 1,
+  }),
+  'micro-batch': Flags.integer({
+    description:
+      'images at a time through the model, a divisor of the batch: less memory, the loss of the full batch',
+    min: 1,
+  }),
   set: Flags.string({
     description: 'change a config key, e.g. optim.lr=1e-3 (repeatable)',
     helpValue: 'KEY=VALUE',
@@ -25,6 +33,7 @@ export interface ConfigFlagValues {
   engine?: string;
   device?: string;
   threads?: number;
+  'micro-batch'?: number;
   set: string[];
 }
 
@@ -36,6 +45,11 @@ export function overridesOf(flags: ConfigFlagValues): Mapping {
     seed: flags.seed,
     data: flags.data === undefined ? undefined : { source: flags.data },
     train: flags.steps === undefined ? undefined : { steps: flags.steps },
-    engine: defined({ name: flags.engine, device: flags.device, threads: flags.threads }),
+    engine: defined({
+      name: flags.engine,
+      device: flags.device,
+      threads: flags.threads,
+      micro_batch: flags['micro-batch'],
+    }),
   });
 }

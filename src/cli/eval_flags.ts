@@ -29,7 +29,10 @@ export const evalFlags = {
   }),
   engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
   device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-  threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
+  threads: Flags.integer({
+    description: 'threads that compute; half as many decode images (default: physical cores)',
+    min: 1,
+  }),
   memory: Flags.string({ description: 'memory for features in GB (default: a quarter of the machine)' }),
   limit: Flags.integer({ description: 'images of each set at most, spread evenly', min: 2 }),
   seed: Flags.integer({ description: 'seed of heads and batches', min: 0, default: 0 }),

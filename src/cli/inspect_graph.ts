@@ -6,6 +6,7 @@ import { type Config, checkSizes, loadConfig, patchCounts } from '../config/inde
 import { encoderProgram } from '../encoder/program.js';
 import { type GraphCost, graphCost } from '../engine/onnx/cost.js';
 import { printGraph } from '../engine/onnx/ir.js';
+import { activationBytes } from '../engine/onnx/memory.js';
 import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
@@ -50,6 +51,8 @@ export interface GraphReport {
   parameters: number;
   /** What stays inside the engine between runs. */
   state_mb: number;
+  /** The most that a run holds at once between inputs and outputs, node after node. */
+  activations_mb: number;
   nodes: number;
   gflop: number;
   product_gflop: number;
@@ -81,6 +84,7 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
       ),
     ),
     state_mb: (4 * count(program.state.map((name) => program.inputs[name]!.shape))) / 1e6,
+    activations_mb: activationBytes(graph) / 1e6,
     ...costOf(graphCost(graph)),
     ...(text === undefined ? {} : { ir: flags.out ?? text }),
   };
@@ -132,8 +136,15 @@ function partsOf(config: Config): { shown: Parts; run: Parts } {
     for (let n = MOST_PARTS; n > 1; n--) if (config.train.batch % n === 0) return n;
     return 1;
   };
-  const { teacher_micro_batches: teacher, student_micro_batches: student } = config.engine;
-  return { shown: { teacher: fewer(teacher, run.teacher), student: fewer(student, run.student) }, run };
+  const {
+    micro_batch: images,
+    teacher_micro_batches: teacher,
+    student_micro_batches: student,
+  } = config.engine;
+  return {
+    shown: { teacher: fewer(images ?? teacher, run.teacher), student: fewer(images ?? student, run.student) },
+    run,
+  };
 }
 
 const costOf = (
@@ -173,7 +184,7 @@ function reportText(r: GraphReport, program: Program): string {
   const lines = [
     `${program.name} of ${r.config}, ${r.batch.toLocaleString('en-US')} image${r.batch === 1 ? '' : 's'} at once`,
     ...(r.micro_batches ? [microBatchLine(r.micro_batches)] : []),
-    `${short(r.parameters / 1e6)} M parameters, ${short(r.state_mb)} MB of state; ${r.passes ? 'after the passes of the onnx engine' : 'as traced, before any pass'}`,
+    `${short(r.parameters / 1e6)} M parameters, ${short(r.state_mb)} MB of state, ${short(r.activations_mb)} MB of activations at their peak; ${r.passes ? 'after the passes of the onnx engine' : 'as traced, before any pass'}`,
     table.toString(),
     `${short(r.gflop / r.batch)} GFLOP an image, ${share(r.product_gflop)} % of them in matrix products`,
     ...(r.ir === undefined ? [] : [`graph written to ${r.ir}`]),

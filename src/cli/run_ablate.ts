@@ -1,6 +1,5 @@
 // What `capi ablate` does: plan, show, run on this machine, and say where every cell stands.
 import { existsSync, readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { cellStates, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
@@ -8,6 +7,7 @@ import { type Job, type JobReport, jobsOf, runPool } from '../ablate/pool.js';
 import { loadConfig, settingOf } from '../config/index.js';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
+import { usableCores } from '../cores.js';
 import { InterruptedError, UsageError } from '../errors.js';
 import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
@@ -129,7 +129,7 @@ function armsOf(grid: Grid, only: readonly string[] | undefined): Set<number> {
 }
 
 const jobsAtOnce = (flags: AblateFlags, grid: Grid): number =>
-  flags.jobs ?? Math.max(1, Math.floor(availableParallelism() / grid.threads));
+  flags.jobs ?? Math.max(1, Math.floor(usableCores() / grid.threads));
 
 /** The command without what changes no number. */
 function commandOf(flags: AblateFlags, out: string): string {

@@ -75,6 +75,7 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
       checkpoint: result.checkpoint,
       engine: result.engine,
       device: result.device,
+      memory: result.memory,
       resumed_from: result.resumedFrom,
       waiting_share: Number(result.waitingShare.toFixed(4)),
       skipped_images: result.skippedImages,

@@ -150,12 +150,14 @@ const train = section({
 const engine = section({
   name: choice('auto', 'onnx', 'tensorflow', 'reference').default('auto'),
   device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
-  /** null: the engine chooses. */
+  /** Threads that compute; null: the physical cores that the process may use (src/cores.ts). */
   threads: countOrNull().default(null),
+  /** Images that go through teacher and student at a time, a divisor of the batch; null: as the two keys below say. */
+  micro_batch: countOrNull().default(null),
   /** Parts that the batch is cut into, inside one step; null: the engine chooses. */
   teacher_micro_batches: countOrNull().default(null),
   student_micro_batches: countOrNull().default(null),
-  /** Threads that decode images; null: chosen by the number of cores. Changes no number. */
+  /** Threads that decode images; null: half of `threads`, 1 to 8. Changes no number. */
   workers: countOrNull(0).default(null),
 });
 

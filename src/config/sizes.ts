@@ -96,11 +96,20 @@ export function checkSizes(config: Config): void {
     counts.predicted < 1,
     `masking.predict ${masking.predict} predicts none of the ${counts.masked} masked of ${place}; accepted: at least ${1 / counts.masked}`,
   );
+  const micro = engine.micro_batch;
+  refuse(
+    micro !== null && train.batch % micro !== 0,
+    `train.batch ${train.batch} is not divisible by engine.micro_batch ${micro} (--micro-batch); nearest that fit: ${divisorsAround(train.batch, micro ?? 1)}`,
+  );
   for (const key of ['teacher_micro_batches', 'student_micro_batches'] as const) {
     const parts = engine[key];
     refuse(
       parts !== null && train.batch % parts !== 0,
       `train.batch ${train.batch} is not divisible by engine.${key} ${parts}`,
+    );
+    refuse(
+      micro !== null && parts !== null && parts * micro !== train.batch,
+      `engine.micro_batch ${micro} (--micro-batch) cuts train.batch ${train.batch} into ${train.batch / (micro ?? 1)} parts, engine.${key} into ${parts}; set one of them to null`,
     );
   }
 }
@@ -119,6 +128,15 @@ function checkHeads(config: Config, section: string, width: number, heads: numbe
 
 function nearestMultiple(value: number, of: number): number {
   return Math.max(1, Math.round(value / of)) * of;
+}
+
+/** The divisors of `value` next to `near`, as text. */
+function divisorsAround(value: number, near: number): string {
+  let below = Math.min(near, value);
+  while (value % below !== 0) below--;
+  let above = Math.min(near, value);
+  while (value % above !== 0) above++;
+  return below === above ? `${below}` : `${below} and ${above}`;
 }
 
 function refuse(condition: boolean, message: string): void {

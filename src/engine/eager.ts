@@ -1,5 +1,7 @@
 // Runs a program op by op on a TensorFlow.js backend: the tensorflow and reference engines share it.
 import { type Tensor, tf } from '../tensor/tf.js';
+import type { Graph } from './onnx/ir.js';
+import { runError } from './out_of_memory.js';
 import {
   checkValues,
   type DeviceName,
@@ -11,6 +13,7 @@ import {
   type Program,
   type Values,
 } from './program.js';
+import { Replay, recorded } from './replay.js';
 
 export class EagerEngine implements Engine {
   constructor(
@@ -19,10 +22,13 @@ export class EagerEngine implements Engine {
     readonly version: string,
     private readonly backend: string,
     readonly threads?: number,
+    /** Whether programs are recorded once and replayed, which takes less memory than running them as they are written. */
+    private readonly replays = false,
   ) {}
 
   async load(program: Program, fixed: Record<string, Values> = {}): Promise<Executable> {
-    const executable = new EagerExecutable(program, this.backend);
+    const graph = this.replays ? recorded(program, this.backend) : undefined;
+    const executable = new EagerExecutable(program, this.backend, this, graph);
     executable.setState(fixed);
     return executable;
   }
@@ -37,12 +43,21 @@ function toTensor(program: Program, name: string, values: Values): Tensor {
 }
 
 class EagerExecutable implements Executable {
+  readonly activationBytes?: number;
+  private readonly replay?: Replay;
   private state: Record<string, Tensor> = {};
 
   constructor(
     private readonly program: Program,
     private readonly backend: string,
-  ) {}
+    private readonly engine: Pick<Engine, 'name' | 'device'>,
+    graph?: Graph,
+  ) {
+    this.enter();
+    if (!graph) return;
+    this.replay = new Replay(graph);
+    this.activationBytes = this.replay.activationBytes;
+  }
 
   private enter(): void {
     if (tf.getBackend() !== this.backend) tf.setBackend(this.backend);
@@ -70,26 +85,7 @@ class EagerExecutable implements Executable {
 
   async run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
     this.enter();
-    const outputs = tf.tidy(() => {
-      const tensors: Record<string, Tensor> = { ...this.state };
-      for (const name of Object.keys(this.program.inputs)) {
-        if (this.state[name]) continue;
-        if (this.program.state.includes(name)) throw neverSet(this.program, name);
-        const given = inputs[name];
-        if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
-        tensors[name] = toTensor(this.program, name, given);
-      }
-      const out = this.program.run(tensors);
-      // A tensor that is an input, or serves twice, gets a reference of its own: each output is disposed by itself.
-      const taken = new Set<Tensor>(Object.values(tensors));
-      return Object.fromEntries(
-        Object.entries(out).map(([n, t]) => {
-          const own = taken.has(t) ? tf.clone(t) : t;
-          taken.add(t);
-          return [n, own];
-        }),
-      );
-    });
+    const outputs = this.compute(inputs);
     const results: Outputs = {};
     const next: Record<string, Tensor> = {};
     for (const [name, t] of Object.entries(outputs)) {
@@ -108,9 +104,38 @@ class EagerExecutable implements Executable {
     return results;
   }
 
+  /** The outputs, each a tensor of its own. */
+  private compute(inputs: Record<string, Values>): Record<string, Tensor> {
+    try {
+      return tf.tidy(() => {
+        const tensors: Record<string, Tensor> = { ...this.state };
+        for (const name of Object.keys(this.program.inputs)) {
+          if (this.state[name]) continue;
+          if (this.program.state.includes(name)) throw neverSet(this.program, name);
+          const given = inputs[name];
+          if (!given) throw new Error(`program ${this.program.name} needs input ${name}`);
+          tensors[name] = toTensor(this.program, name, given);
+        }
+        const out = this.replay ? this.replay.run(tensors) : this.program.run(tensors);
+        // A tensor that is an input, or serves twice, gets a reference of its own: each output is disposed by itself.
+        const taken = new Set<Tensor>(Object.values(tensors));
+        return Object.fromEntries(
+          Object.entries(out).map(([n, t]) => {
+            const own = taken.has(t) ? tf.clone(t) : t;
+            taken.add(t);
+            return [n, own];
+          }),
+        );
+      });
+    } catch (error) {
+      throw runError(error, this.program, this.engine);
+    }
+  }
+
   async dispose(): Promise<void> {
     this.enter();
     for (const t of Object.values(this.state)) t.dispose();
     this.state = {};
+    this.replay?.dispose();
   }
 }

@@ -20,6 +20,8 @@ export interface Program {
   inputs: Record<string, TensorSpec>;
   /** Inputs that stay inside the engine between runs. An output of the same name is their next value; without one they stay as set. */
   state: string[];
+  /** Of a training step: images of the batch, and the most that go through the model at a time. */
+  batch?: { images: number; atOnce: number };
   run(inputs: NamedTensorMap): NamedTensorMap;
 }
 
@@ -27,6 +29,8 @@ export type Outputs = Record<string, Float32Array | Int32Array>;
 
 /** A program loaded on an engine. Inputs and outputs are flat row-major arrays. */
 export interface Executable {
+  /** The most bytes that a run holds at once between inputs and outputs, where the engine knows. */
+  readonly activationBytes?: number;
   /** Sets state tensors (all of them before the first step). The values are copied. */
   setState(values: Record<string, Values>): void;
   /** A copy of the state tensors named, or of all. */
@@ -34,6 +38,7 @@ export interface Executable {
   /**
    * One step: takes the inputs that are not state, returns the outputs that are not state. The new state takes effect
    * unless `accept` looks at the outputs and says no: then the step never happened.
+   * @throws EngineError that names the batch when memory runs out
    */
   run(inputs: Record<string, Values>, accept?: (outputs: Outputs) => boolean): Promise<Outputs>;
   dispose(): Promise<void>;

@@ -1,5 +1,5 @@
 // Chooses and probes engines: `auto` takes a GPU when one works, and a named engine that does not load is an error.
-import { availableParallelism } from 'node:os';
+import { usableCores } from '../cores.js';
 import { EngineError } from '../errors.js';
 import { tf } from '../tensor/tf.js';
 import { withExtractor } from './extractor.js';
@@ -23,7 +23,7 @@ export interface EngineRequest {
  * @throws EngineError with what to type when the engine or device asked for is not there.
  */
 export async function openEngine(request: EngineRequest): Promise<Engine> {
-  const threads = request.threads ?? availableParallelism();
+  const threads = request.threads ?? usableCores();
   const { name, device } = request;
   process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
   if (name === 'auto' && device !== 'webgpu') {
@@ -143,7 +143,7 @@ export function reasonOf({ detail, fix }: { detail: string; fix?: string }): str
 
 async function openProbed(name: EngineName, device: DeviceName): Promise<Engine> {
   if (name !== 'onnx' || device !== 'cuda') return openEngine({ name, device, threads: null });
-  const extractor = await cudaExtractor(availableParallelism());
+  const extractor = await cudaExtractor(usableCores());
   if ('failure' in extractor) throw new EngineError(extractor.failure);
   return extractor;
 }

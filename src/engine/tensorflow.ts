@@ -65,5 +65,5 @@ export function tensorflowEngine(device: DeviceName | 'auto' = 'auto', threads?:
       `the tensorflow engine runs on ${found.device} here, not on ${device} (${found.package}). ${TENSORFLOW_FIX}`,
     );
   }
-  return new EagerEngine('tensorflow', found.device, found.version, 'tensorflow', threads);
+  return new EagerEngine('tensorflow', found.device, found.version, 'tensorflow', threads, true);
 }

@@ -1,7 +1,7 @@
 // Batches for training, drawn ahead in worker threads so that the engine does not wait while decoding can keep up.
 
-import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { decodingThreads } from '../cores.js';
 import { UsageError } from '../errors.js';
 import { type BadImage, checkBad, Drawer, type DrawnBatch, type DrawOptions, unpackError } from './draw.js';
 import type { ImageSource } from './source.js';
@@ -9,7 +9,7 @@ import type { WorkerMessage, WorkerTask } from './worker.js';
 
 /** What to draw and how far ahead. */
 export interface BatchOptions extends DrawOptions {
-  /** Drawing threads; 0 draws in the calling thread, on demand. Changes no batch. Default: half of the processors, 1 to 8. */
+  /** Drawing threads; 0 draws in the calling thread, on demand. Changes no batch. Default: decodingThreads(). */
   workers?: number;
   /** Batches kept ready. Changes no batch. Default 4, and at least one a thread. */
   prefetch?: number;
@@ -55,7 +55,7 @@ export async function openBatches(source: ImageSource, options: BatchOptions): P
       `${source.uri} has ${source.length} images, fewer than one batch of ${options.batch}: lower train.batch`,
     );
   }
-  const workers = options.workers ?? Math.min(8, Math.max(1, Math.floor(availableParallelism() / 2)));
+  const workers = options.workers ?? decodingThreads();
   const supply =
     workers > 0 && canStartWorkers() ? new Pool(source, options, workers) : new Direct(source, options);
   return new OrderedBatches(source, options, supply);

@@ -1,7 +1,7 @@
 // Images read in a given order, several at once and a bounded number ahead of the one who uses them, in threads where there are any.
 
-import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { decodingThreads } from '../cores.js';
 import { unpackError } from './draw.js';
 import { type ReaderJob, type ReaderResult, readOne } from './reader-jobs.js';
 import type { ReaderAnswer, ReaderRequest, ReaderTask } from './reader-thread.js';
@@ -10,7 +10,7 @@ import { checkTransform, type EvaluationOptions, type EvaluationView } from './v
 
 /** How to read; changes no result. */
 export interface ReaderOptions {
-  /** Reading threads; 0 reads in the calling thread. Default: half of the processors, 1 to 8, and 0 for few images. */
+  /** Reading threads; 0 reads in the calling thread. Default: decodingThreads(), and 0 for few images. */
   workers?: number;
   /** Images being read or waiting to be taken, at most. Default 16, or 8 a thread. */
   ahead?: number;
@@ -42,7 +42,7 @@ export async function* readInOrder<J extends ReaderJob>(
   options: ReaderOptions = {},
 ): AsyncGenerator<ReaderResult<J>, void, undefined> {
   const count = indices?.length ?? source.length;
-  const usual = Math.min(8, Math.max(1, Math.floor(availableParallelism() / 2)));
+  const usual = decodingThreads();
   const workers = canStartThreads() ? (options.workers ?? (count < WORTH_A_THREAD ? 0 : usual)) : 0;
   const ahead = Math.max(1, options.ahead ?? Math.max(16, 8 * workers));
   const pool =

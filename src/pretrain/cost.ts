@@ -3,7 +3,7 @@ import type { Config } from '../config/index.js';
 import { graphCost } from '../engine/onnx/cost.js';
 import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
-import { elements } from '../engine/program.js';
+import { elements, type Program } from '../engine/program.js';
 import { IMAGENET } from '../images/index.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
@@ -20,6 +20,39 @@ export function parameterCount(config: Config): number {
   return Object.entries(studentShapes(modelSizes(config)))
     .filter(([name]) => !isRope(name))
     .reduce((n, [, shape]) => n + elements(shape), 0);
+}
+
+/** What a training step keeps in memory, in MiB. */
+export interface StepMemory {
+  parameters_mib: number;
+  /** Parameters, teacher and moments, before and after a step. */
+  state_mib: number;
+  /** The most of what lies between, where the engine knows it beforehand. */
+  activations_mib: number | null;
+}
+
+export function stepMemory(
+  config: Config,
+  program: Program,
+  activationBytes: number | undefined,
+): StepMemory {
+  const mib = (bytes: number): number => Number((bytes / 2 ** 20).toPrecision(4));
+  const state = program.state.reduce((n, name) => n + 4 * elements(program.inputs[name]!.shape), 0);
+  return {
+    parameters_mib: mib(4 * parameterCount(config)),
+    state_mib: mib(2 * state),
+    activations_mib: activationBytes === undefined ? null : mib(activationBytes),
+  };
+}
+
+/** The line that a run begins with. */
+export function memoryLine(m: StepMemory, program: Program): string {
+  const { images = 0, atOnce = 0 } = program.batch ?? {};
+  const activations =
+    m.activations_mib === null
+      ? 'activations not known beforehand'
+      : `activations ${m.activations_mib} MiB at their peak (${atOnce === images ? 'the whole batch' : `${atOnce} of ${images} images`} at a time)`;
+  return `memory: parameters ${m.parameters_mib} MiB, state ${m.state_mib} MiB (before and after a step), ${activations}`;
 }
 
 /** Bytes of a checkpoint. */

@@ -8,6 +8,7 @@ import {
   previousCheckpoint,
 } from '../checkpoint/folder.js';
 import { type Config, resolvedYaml } from '../config/index.js';
+import { decodingThreads } from '../cores.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
@@ -15,6 +16,7 @@ import { isRope } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { environment } from '../results/environment.js';
 import { writeJson, writeText } from '../results/files.js';
+import { memoryLine, type StepMemory, stepMemory } from './cost.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
 import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
@@ -31,6 +33,8 @@ export interface PretrainResult extends Omit<StepReport, 'health' | 'secondsLeft
   skippedImages: number;
   /** Why the run ended before its last step, if stopWhen ended it. */
   stopped: string | null;
+  /** null where no step was taken. */
+  memory: StepMemory | null;
 }
 
 export interface PretrainOptions {
@@ -80,6 +84,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
   const start = latest?.step ?? 0;
   let state: RunState = latest ? await readState(latest, config, o.identity) : startState(config);
+  let memory: StepMemory | null = null;
   const result = (report: StepReport | undefined, checkpoint: string, skipped: number): PretrainResult => ({
     run: folder,
     step: report?.step ?? start,
@@ -96,6 +101,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     resumedFrom: latest ? start : null,
     skippedImages: skipped,
     stopped: null,
+    memory,
   });
   const evaluate = async (path: string, step: number): Promise<void> => {
     if (o.evals?.due(step, step >= steps)) await o.evals.run(path, step);
@@ -126,7 +132,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     flip: config.data.flip,
     maxBadShare: config.data.max_bad_share,
     startStep: start,
-    ...(config.engine.workers === null ? {} : { workers: config.engine.workers }),
+    workers: config.engine.workers ?? decodingThreads(engine.threads),
   });
   let executable: Executable | undefined;
   let metrics: Metrics | undefined;
@@ -139,6 +145,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       studentMicroBatches: studentParts,
     });
     executable = await engine.load(program);
+    memory = stepMemory(config, program, executable.activationBytes);
+    log.say(memoryLine(memory, program));
     executable.setState(Object.fromEntries(program.state.map((name) => [name, state[name]!])));
     const fixed = Object.fromEntries(Object.entries(state).filter(([name]) => isRope(name)));
     state = {}; // the engine has its own copy

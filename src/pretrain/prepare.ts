@@ -34,14 +34,15 @@ export function microBatches(
   engine: string,
   tokens: { teacher: number; student: number },
 ): { teacher: number; student: number } {
-  const { teacher_micro_batches: t, student_micro_batches: st } = config.engine;
+  const { teacher_micro_batches: t, student_micro_batches: st, micro_batch: images } = config.engine;
   const { batch } = config.train;
+  const set = images === null ? null : batch / images;
   const hidden = config.model.width * config.model.mlp_ratio;
   const auto = (perImage: number): number =>
     engine === 'onnx'
       ? divisor(batch, Math.min(64, Math.round((batch * perImage * hidden) / MICRO_BATCH_VALUES)))
       : 1;
-  return { teacher: t ?? auto(tokens.teacher), student: st ?? auto(tokens.student) };
+  return { teacher: set ?? t ?? auto(tokens.teacher), student: set ?? st ?? auto(tokens.student) };
 }
 
 /** @throws UsageError, EngineError or DataError: one line that says what to change */
@@ -78,6 +79,7 @@ export function resolveEngine(
       name: engine.name,
       device: engine.device,
       threads: engine.threads ?? null,
+      micro_batch: null, // now in the two counts
       teacher_micro_batches: micro.teacher,
       student_micro_batches: micro.student,
     },

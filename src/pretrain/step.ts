@@ -176,17 +176,16 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       return tf.mul(lossSum(config, outputs, own), 1 / (predicted * batch));
     };
     const losses: Tensor[] = [];
-    const sums: Tensor[][] = trained.map(() => []);
+    let sums: Tensor[] = []; // of the micro-batches so far: nothing of one outlives it but these
     for (let m = 0; m < studentParts; m++) {
       const { value, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const w = { ...folded, ...Object.fromEntries(trained.map((n, j) => [n, values[j]!])) };
         return studentLoss(w, m) as never;
       })(trained.map((n) => folded[n]!));
       losses.push(value);
-      grads.forEach((g, j) => void sums[j]!.push(g));
+      sums = m === 0 ? grads : grads.map((g, j) => tf.add(sums[j]!, g));
     }
-    const total = (parts: Tensor[]): Tensor => (parts.length === 1 ? parts[0]! : tf.addN(parts as never[]));
-    const gradients = unfold(raw, Object.fromEntries(trained.map((n, j) => [n, total(sums[j]!)])), s);
+    const gradients = unfold(raw, Object.fromEntries(trained.map((n, j) => [n, sums[j]!])), s);
 
     // Both optimisers, then the EMA of the updated student.
     const o = config.optim;
@@ -200,7 +199,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     const gradientNorm = tf.sqrt(tf.addN(squares as never[]));
     const clip = o.clip_norm === null ? null : tf.minimum(tf.div(o.clip_norm, tf.add(gradientNorm, 1e-6)), 1);
     const out: NamedTensorMap = {
-      capi_loss: total(losses),
+      capi_loss: losses.length === 1 ? losses[0]! : tf.addN(losses as never[]),
       gradient_norm: gradientNorm,
       ...teacher.outputs,
     };
@@ -237,7 +236,14 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     }
     return out;
   };
-  return { name: `capi_step_${elements([s.dim])}x${s.depth}`, inputs, state, run };
+  const atOnce = Math.max(batch / teacherParts, microBatch);
+  return {
+    name: `capi_step_${elements([s.dim])}x${s.depth}`,
+    inputs,
+    state,
+    batch: { images: batch, atOnce },
+    run,
+  };
 }
 
 /** Kept samples of micro-batch `m`, branch by branch in call order. */

@@ -56,6 +56,8 @@ describe('capi inspect graph', () => {
     const parts = report(small, ...whole.map((word) => word.replace(/=1$/, '=4')));
     expect(parts.micro_batches!.shown).toEqual({ teacher: 4, student: 4 });
     expect(parts.nodes).toBeGreaterThan(1.5 * one.nodes);
+    expect(parts.activations_mb).toBeLessThan(0.5 * one.activations_mb);
+    expect(report(small, '--micro-batch', '8').activations_mb).toBe(parts.activations_mb);
     expect(parts.product_gflop / one.product_gflop).toBeCloseTo(1, 3);
   });
 
@@ -70,6 +72,7 @@ describe('capi inspect graph', () => {
     const { code, stdout } = inspect(small, '--batch', '64');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^capi_step_64x4 of \S+small\.yaml, 64 images at once$/m);
+    expect(stdout).toMatch(/ MB of state, [\d.]+ MB of activations at their peak; after the passes/);
     expect(stdout).toMatch(/^│ kernel +│ nodes +│ +GFLOP +│ +% +│ +MB +│$/m);
     expect(stdout).toMatch(/^│ Product +│ +[\d,]+ +│/m);
     expect(stdout).toMatch(/^│ total +│ +[\d,]+ │/m);

@@ -220,6 +220,11 @@ describe('capi pretrain', () => {
       checkpoint: at('json', 'checkpoints/step-00000004.safetensors'),
       engine: 'onnx',
       device: 'cpu',
+      memory: {
+        parameters_mib: expect.any(Number),
+        state_mib: expect.any(Number),
+        activations_mib: expect.any(Number),
+      },
       resumed_from: null,
       waiting_share: expect.any(Number),
       skipped_images: 0,
@@ -228,6 +233,19 @@ describe('capi pretrain', () => {
     const refused = capi(['pretrain', '--json', config, '--set', 'optim.lrr=1']);
     expect(refused.code).toBe(2);
     expect(JSON.parse(refused.stdout).error).toMatchObject({ code: 2, details: { nearest: 'optim.lr' } });
+  });
+
+  it('takes as many images at a time as --micro-batch says, if they divide the batch', () => {
+    expect(run('micro', '--micro-batch', '2').code).toBe(0);
+    expect(readFileSync(at('micro', 'config.yaml'), 'utf8')).toMatch(
+      /micro_batch: null\n {2}teacher_micro_batches: 2\n {2}student_micro_batches: 2\n/,
+    );
+    expect(readFileSync(at('micro', 'log.txt'), 'utf8')).toMatch(
+      / memory: parameters [\d.]+ MiB, state [\d.]+ MiB .*activations [\d.]+ MiB .*\(2 of 4 images at a time\)/,
+    );
+    const refused = run('micro-3', '--micro-batch', '3');
+    expect(refused.code).toBe(2);
+    expect(line(refused)).toMatch(/train.batch 4 is not divisible by engine.micro_batch 3 .*: 2 and 4$/);
   });
 
   it('skips a broken image, names and counts it; piped progress is JSON lines', () => {

@@ -210,6 +210,14 @@ describe('sizes', () => {
     [['masking.ratio=0.01'], /masks none of the 64 patches \(8 x 8\)/],
     [['masking.predict=0.01'], /predicts none of the 41 masked/],
     [
+      ['engine.micro_batch=48'],
+      /train.batch 128 is not divisible by engine.micro_batch 48 \(--micro-batch\); nearest that fit: 32 and 64/,
+    ],
+    [
+      ['engine.micro_batch=32', 'engine.student_micro_batches=2'],
+      /engine.micro_batch 32 .* cuts train.batch 128 into 4 parts, engine.student_micro_batches into 2/,
+    ],
+    [
       ['engine.teacher_micro_batches=3'],
       /train.batch 128 is not divisible by engine.teacher_micro_batches 3/,
     ],

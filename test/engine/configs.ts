@@ -22,14 +22,14 @@ const model = {
   predictor: { depth: 2 },
 };
 
-function small(change: Record<string, Record<string, unknown>> = {}): Config {
+export function small(change: Record<string, Record<string, unknown>> = {}): Config {
   return parseConfig({
     seed: 3,
     ...change,
     model: { ...model, ...change.model },
     masking: { predict: 0.5, ...change.masking },
     clustering: { prototypes: 12, ...change.clustering },
-    train: { batch: 4, steps: 20 },
+    train: { batch: 4, steps: 20, ...change.train },
   });
 }
 

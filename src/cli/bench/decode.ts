@@ -1,7 +1,7 @@
 // What `capi bench decode` does: JPEG files to what a step or an encoder takes, beside Pillow with torchvision's arithmetic.
 import { mkdir, writeFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { usableCores } from '../../cores.js';
 import { encodeJpeg } from '../../images/pixels.js';
 import { type Box, crop, type RawImage } from '../../images/resample.js';
 import { openSource } from '../../images/source.js';
@@ -61,7 +61,7 @@ const SAME_PIXELS = 1;
 
 export function benchDecode(flags: DecodeFlags): Promise<BenchResult> {
   return runBench('decode', flags, async (bench) => {
-    const threads = flags.threads ?? availableParallelism();
+    const threads = flags.threads ?? usableCores();
     const count = flags.images ?? (bench.quick ? 16 : 512);
     const images = join(bench.folder, 'images');
     const { files, bytes } = await writeJpegs(images, bench.quick ? 8 : 64);

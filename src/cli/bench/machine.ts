@@ -1,6 +1,7 @@
 // The machine that a figure was measured on: processor, its vector instructions, cores, memory, how busy it was.
 import { readFileSync } from 'node:fs';
-import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os';
+import { arch, cpus, loadavg, platform, release, totalmem } from 'node:os';
+import { usableCores } from '../../cores.js';
 
 export interface Machine {
   cpu: string;
@@ -49,7 +50,7 @@ export function machine(): Machine {
     flags,
     bfloat16: hasBfloat16(flags),
     threads: cpus().length,
-    usable: availableParallelism(),
+    usable: usableCores(),
     memory_gib: Number((totalmem() / 2 ** 30).toFixed(1)),
     platform: `${platform()}-${arch()} ${release()}`,
     node: process.version,

@@ -1,5 +1,5 @@
 // The frame of every benchmark: contenders are closed whatever happens, the tables are printed, the record is written.
-import { availableParallelism } from 'node:os';
+import { usableCores } from '../../cores.js';
 import type { ProductShape } from '../../engine/onnx/product_shapes.js';
 import { type Contender, type ContenderStart, pythonOf, startContender } from './contender.js';
 import type { BenchFlags } from './flags.js';
@@ -72,7 +72,7 @@ export async function runBench(
       benchmark,
       quick: flags.quick,
       rounds,
-      own: own ?? { facts: { threads: flags.threads ?? availableParallelism(), versions: {} } },
+      own: own ?? { facts: { threads: flags.threads ?? usableCores(), versions: {} } },
       began,
       comparisons,
     });

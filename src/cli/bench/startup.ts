@@ -1,10 +1,10 @@
 // What `capi bench startup` does: how long a command takes to answer and to reach its first step, beside Python with torch.
 import { spawn } from 'node:child_process';
 import { mkdtemp } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { resolvedYaml } from '../../config/index.js';
+import { usableCores } from '../../cores.js';
 import { EngineError } from '../../errors.js';
 import { resolveEngine } from '../../pretrain/prepare.js';
 import { writeText } from '../../results/files.js';
@@ -29,7 +29,7 @@ export interface StartupFlags extends BenchFlags, Omit<SizeFlags, 'threads'> {
 const capi = [process.execPath, join(packageRoot, 'dist/src/main.js')];
 
 export function benchStartup(flags: StartupFlags): Promise<BenchResult> {
-  const threads = flags.threads ?? availableParallelism();
+  const threads = flags.threads ?? usableCores();
   return runBench('startup', flags, async (bench) => {
     const asked = benchConfig(flags.size, { ...flags, threads });
     // One step; what the run draws and writes afterwards is not waited for.

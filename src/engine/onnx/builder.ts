@@ -2,6 +2,7 @@
 import onnxProto from 'onnx-proto';
 import type { ProgramDType } from '../program.js';
 import type { DType } from './ir.js';
+import { orderNodes } from './order.js';
 
 const { onnx } = onnxProto as unknown as { onnx: typeof import('onnx-proto').onnx };
 
@@ -105,14 +106,15 @@ export class OnnxBuilder {
     }));
   }
 
-  /** The model as bytes; `nodes` take the place of those emitted, `domains` are the operator sets beside the standard one. */
+  /** The model as bytes; `nodes` take the place of those emitted, `domains` are the operator sets beside the standard one, `keepOrder`: see order.ts. */
   encode(
     name: string,
     inputs: EncodedInfo[],
     outputs: (EncodedInfo & { tensor: string })[],
-    options: { nodes?: readonly OnnxNode[]; domains?: string[] } = {},
+    options: { nodes?: readonly OnnxNode[]; domains?: string[]; keepOrder?: boolean } = {},
   ): Uint8Array {
-    const nodes = this.nameOutputs(options.nodes ?? this.nodes, outputs);
+    const named = this.nameOutputs(options.nodes ?? this.nodes, outputs);
+    const nodes = options.keepOrder ? [...named, ...orderNodes(named)] : named;
     const read = new Set(nodes.flatMap((n) => n.inputs));
     const info = (n: EncodedInfo) => ({
       name: n.name,

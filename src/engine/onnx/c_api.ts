@@ -34,6 +34,7 @@ const reporting = {
   CreateSessionFromArray: [8, [ptr, ptr, size, ptr, out]],
   CreateSessionOptions: [10, [out]],
   EnableProfiling: [14, [ptr, path]],
+  DisableMemPattern: [17, [ptr]],
   SetSessionLogSeverityLevel: [22, [ptr, 'int']],
   SetSessionGraphOptimizationLevel: [23, [ptr, 'int']],
   SetIntraOpNumThreads: [24, [ptr, 'int']],

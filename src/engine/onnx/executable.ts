@@ -1,7 +1,9 @@
 // A program loaded in onnxruntime, with its state bound once: where the session runs, and for as long as it lives.
 import { EngineError } from '../../errors.js';
+import { runError } from '../out_of_memory.js';
 import {
   checkValues,
+  type Engine,
   type Executable,
   elements,
   neverSet,
@@ -11,6 +13,7 @@ import {
 } from '../program.js';
 import type { Graph } from './ir.js';
 import { OUTPUT_PREFIX } from './lower.js';
+import { activationBytes } from './memory.js';
 import type { Binding, NativeSession, Value } from './native_session.js';
 
 /** Element type and shape of a tensor; graphs have bools besides what a program may hold. */
@@ -64,14 +67,16 @@ export class OnnxExecutable implements Executable {
   private readonly bound: Set<string>;
   private readonly unset: Set<string>;
   private readonly lane: Lane;
+  readonly activationBytes: number;
 
   constructor(
     private readonly program: Program,
     readonly graph: Graph,
     private readonly session: NativeSession,
-    private readonly device: string,
+    private readonly engine: Pick<Engine, 'name' | 'device'>,
   ) {
-    this.lane = device === 'cpu' ? new Lane() : gpu;
+    this.activationBytes = activationBytes(graph);
+    this.lane = engine.device === 'cpu' ? new Lane() : gpu;
     this.unset = new Set(program.state);
     this.bound = new Set(session.inputs.map((i) => i.name));
     this.bindings = [session.binding(), session.binding()];
@@ -143,10 +148,11 @@ export class OnnxExecutable implements Executable {
           outputs[name] = given.at(-1)!.data as Float32Array;
           binding.output(OUTPUT_PREFIX + name, given.at(-1)!);
         }
-        await binding.run().catch((error: Error) => {
-          throw new EngineError(
-            `program ${this.program.name} failed on ${this.device}: ${error.message.split('\n')[0]}`,
-          );
+        await binding.run().catch((error: unknown) => {
+          const known = runError(error, this.program, this.engine);
+          if (known instanceof EngineError) throw known;
+          const [reason] = (error as Error).message.split('\n');
+          throw new EngineError(`program ${this.program.name} failed on ${this.engine.device}: ${reason}`);
         });
       } finally {
         for (const value of given) session.release(value);

@@ -16,14 +16,15 @@ export interface LoweredOutput {
   dtype: ProgramDType;
 }
 
-/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no rule. */
-export function lower(graph: Graph): Uint8Array {
+/** The bytes of the model; `keepOrder` holds onnxruntime to the order of the nodes (order.ts). @throws EngineError that names kernel and program where a kernel has no rule. */
+export function lower(graph: Graph, { keepOrder = false } = {}): Uint8Array {
   const b = new OnnxBuilder();
   const outputs = lowerInto(b, graph);
   return b.encode(
     graph.name,
     graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),
     outputs.map((o) => ({ ...o, name: OUTPUT_PREFIX + o.name })),
+    { keepOrder },
   );
 }
 

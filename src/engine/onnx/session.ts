@@ -75,9 +75,10 @@ export class OnnxEngine implements Engine {
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
     const trains = graph.outputs.some(({ name }) => program.state.includes(name));
     if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
+    const model = lower(graph, { keepOrder: this.device === 'cpu' }); // elsewhere it would bring values back to the CPU
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
-    const session = this.session(lower(graph), `program ${program.name}`, 'basic');
-    return new OnnxExecutable(program, graph, session, this.device);
+    const session = this.session(model, `program ${program.name}`, 'basic');
+    return new OnnxExecutable(program, graph, session, this);
   }
 
   /**

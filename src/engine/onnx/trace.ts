@@ -1,5 +1,6 @@
 // Records a program as a graph: a TensorFlow.js backend whose tensors are symbols and whose kernels append nodes.
 import { EngineError } from '../../errors.js';
+import { decomposed } from '../../tensor/ops/primitive.js';
 import { type DataType, type Tensor, type TensorInfo, tf } from '../../tensor/tf.js';
 import type { Program } from '../program.js';
 import './kernels/index.js';
@@ -116,10 +117,10 @@ function viewOf(graph: Graph, t: TensorInfo): Value {
 }
 
 /**
- * Records `program` as a graph of kernel calls, before any pass.
+ * Records `program` as a graph of kernel calls, before any pass; without `composites`, as kernels that every backend has.
  * @throws EngineError that names kernel and program when an op has no rule.
  */
-export function trace(program: Program): Graph {
+export function trace(program: Program, { composites = true } = {}): Graph {
   register();
   const before = tf.getBackend();
   const graph: Graph = { name: program.name, inputs: [], nodes: [], outputs: [], nextId: 0 };
@@ -134,7 +135,7 @@ export function trace(program: Program): Graph {
       const tensor = tf.engine().makeTensorFromTensorInfo(backend.wrap(value));
       inputs[name] = spec.dtype === 'uint8' ? tf.cast(tensor, 'float32') : tensor;
     }
-    const outputs = program.run(inputs);
+    const outputs = composites ? program.run(inputs) : decomposed(() => program.run(inputs));
     for (const [name, t] of Object.entries(outputs)) graph.outputs.push({ name, value: viewOf(graph, t) });
   } catch (error) {
     const missing = /Kernel '([^']+)' not registered/.exec((error as Error).message);
