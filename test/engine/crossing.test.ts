@@ -43,6 +43,7 @@ describe('a training step', () => {
       expect(copies).toBe(0);
       vi.restoreAllMocks();
     }
+    expect(new Set(Object.values(executable.locations))).toEqual(new Set(['host']));
     await executable.dispose();
   });
 

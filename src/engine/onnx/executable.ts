@@ -94,6 +94,12 @@ export class OnnxExecutable implements Executable {
     }
   }
 
+  /** Where each state tensor lies: state that only kernels of the CPU read stays on the host, whatever the device. */
+  get locations(): Record<string, 'host' | 'device'> {
+    const current = Object.entries(this.sets[this.reading]);
+    return Object.fromEntries(current.map(([name, { data }]) => [name, data ? 'host' : 'device']));
+  }
+
   setState(values: Record<string, Values>): void {
     for (const [name, v] of Object.entries(values)) {
       const value = this.sets[this.reading][name];
