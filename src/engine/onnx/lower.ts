@@ -16,10 +16,10 @@ export interface LoweredOutput {
   dtype: ProgramDType;
 }
 
-/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no rule. */
-export function lower(graph: Graph): Uint8Array {
+/** The bytes of the model; `instead` lowers some kernels in another way. @throws EngineError that names kernel and program where a kernel has no rule. */
+export function lower(graph: Graph, instead: Record<string, Rule['lower']> = {}): Uint8Array {
   const b = new OnnxBuilder();
-  const outputs = lowerInto(b, graph);
+  const outputs = lowerInto(b, graph, instead);
   return b.encode(
     graph.name,
     graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),

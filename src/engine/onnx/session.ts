@@ -13,10 +13,13 @@ import {
   type TensorSpec,
   type Values,
 } from '../program.js';
+import { OnnxBuilder } from './builder.js';
 import type { Graph } from './ir.js';
 import { lower, OUTPUT_PREFIX } from './lower.js';
 import { optimise } from './passes/index.js';
+import { ResidentExecutable, type Runtime, type RuntimeSession } from './resident.js';
 import { trace } from './trace.js';
+import { webgpuRules } from './webgpu.js';
 
 export interface OnnxOptions {
   device?: DeviceName;
@@ -48,7 +51,10 @@ export class OnnxEngine implements Engine {
     if (options.threads !== undefined) this.threads = options.threads;
   }
 
-  async load(program: Program, fixed: Record<string, Values> = {}): Promise<OnnxExecutable> {
+  async load(
+    program: Program,
+    fixed: Record<string, Values> = {},
+  ): Promise<OnnxExecutable | ResidentExecutable> {
     for (const name of Object.keys(fixed)) {
       if (!program.state.includes(name))
         throw new Error(`program ${program.name} has no state named ${name}`);
@@ -75,11 +81,49 @@ export class OnnxEngine implements Engine {
   }
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
-  async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
-    return new OnnxExecutable(program, graph, await this.session(lower(graph), `program ${program.name}`));
+  async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable | ResidentExecutable> {
+    const what = `program ${program.name}`;
+    if (this.device === 'webgpu') {
+      const lies = (name: string) => (program.state.includes(name) ? 'gpu-buffer' : 'cpu');
+      const places = graph.outputs.map(({ name }) => [OUTPUT_PREFIX + name, lies(name)] as const);
+      const session = await this.session(lower(graph, webgpuRules), what, Object.fromEntries(places));
+      return new ResidentExecutable(
+        program,
+        graph,
+        session as unknown as RuntimeSession,
+        await this.runtime(),
+      );
+    }
+    return new OnnxExecutable(program, graph, await this.session(lower(graph), what));
   }
 
-  private async session(model: Uint8Array, what: string): Promise<ort.InferenceSession> {
+  private copying?: Promise<Runtime>;
+
+  /** What state on the device needs; its two sessions serve every program of this engine. */
+  private runtime(): Promise<Runtime> {
+    const open = async (y: 'gpu-buffer' | 'cpu') => {
+      const b = new OnnxBuilder();
+      const x = { name: 'x', dtype: 'float32' as const };
+      const model = b.encode(
+        'copy',
+        [x],
+        [{ name: 'y', dtype: 'float32', tensor: b.node('Identity', ['x']) }],
+      );
+      return (await this.session(model, 'a copy of state', { y })) as unknown as RuntimeSession;
+    };
+    this.copying ??= Promise.all([open('gpu-buffer'), open('cpu')]).then(([upload, download]) => ({
+      hostTensor: tensorOf,
+      upload,
+      download,
+    }));
+    return this.copying;
+  }
+
+  private async session(
+    model: Uint8Array,
+    what: string,
+    places?: Record<string, 'gpu-buffer' | 'cpu'>,
+  ): Promise<ort.InferenceSession> {
     try {
       return await ort.InferenceSession.create(model, {
         executionProviders: [provider[this.device]],
@@ -88,6 +132,7 @@ export class OnnxEngine implements Engine {
         graphOptimizationLevel: 'basic',
         logSeverityLevel: 3,
         extra: WAITING,
+        ...(places && { preferredOutputLocation: places }),
         ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
         ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
       });
