@@ -21,12 +21,16 @@ export const engines: TestEngine[] = [
   { name: 'tensorflow', open: async () => tensorflowEngine('auto', 2), tool: 'tfjs-node' },
 ];
 
-/** The onnx engine on WebGPU, on the software Vulkan driver: slow, so that only the suites that name it run on it. */
+/** Makes the software Vulkan driver the one that the first WebGPU session of this process finds. */
+export function useSwiftshader(): void {
+  process.env.VK_ICD_FILENAMES ??= swiftshader;
+}
+
+/** The onnx engine on WebGPU, in software: slow, so that only the suites that name it run on it. */
 export const webgpu: TestEngine = {
   name: 'webgpu',
   open: async () => {
-    // The Vulkan loader reads it when the first WebGPU session of the process opens.
-    process.env.VK_ICD_FILENAMES ??= swiftshader;
+    useSwiftshader();
     return new OnnxEngine({ device: 'webgpu', threads: 1 });
   },
   tool: 'webgpu-swiftshader',

@@ -8,6 +8,7 @@ import {
   type TensorSpec,
   type Values,
 } from '../program.js';
+import { OnnxBuilder } from './builder.js';
 import type { Graph } from './ir.js';
 import { OUTPUT_PREFIX } from './lower.js';
 
@@ -31,6 +32,13 @@ export interface Runtime {
   /** Sessions that copy a float32 tensor `x` of any shape to `y`: onto the device, and back. */
   upload: RuntimeSession;
   download: RuntimeSession;
+}
+
+/** The model of those two sessions, as bytes. */
+export function copyModel(): Uint8Array {
+  const b = new OnnxBuilder();
+  const tensor = b.node('Identity', ['x']);
+  return b.encode('copy', [{ name: 'x', dtype: 'float32' }], [{ name: 'y', dtype: 'float32', tensor }]);
 }
 
 /**

@@ -13,13 +13,12 @@ import {
   type TensorSpec,
   type Values,
 } from '../program.js';
-import { OnnxBuilder } from './builder.js';
 import type { Graph } from './ir.js';
 import { lower, OUTPUT_PREFIX } from './lower.js';
 import { optimise } from './passes/index.js';
-import { ResidentExecutable, type Runtime, type RuntimeSession } from './resident.js';
+import { copyModel, ResidentExecutable, type Runtime, type RuntimeSession } from './resident.js';
 import { trace } from './trace.js';
-import { webgpuRules } from './webgpu.js';
+import { noAdapter, webgpuRules } from './webgpu.js';
 
 export interface OnnxOptions {
   device?: DeviceName;
@@ -84,9 +83,11 @@ export class OnnxEngine implements Engine {
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable | ResidentExecutable> {
     const what = `program ${program.name}`;
     if (this.device === 'webgpu') {
-      const lies = (name: string) => (program.state.includes(name) ? 'gpu-buffer' : 'cpu');
-      const places = graph.outputs.map(({ name }) => [OUTPUT_PREFIX + name, lies(name)] as const);
-      const session = await this.session(lower(graph, webgpuRules), what, Object.fromEntries(places));
+      const place = (name: string) => (program.state.includes(name) ? 'gpu-buffer' : 'cpu');
+      const places = graph.outputs.map(({ name }) => [OUTPUT_PREFIX + name, place(name)] as const);
+      const session = await this.session(lower(graph, webgpuRules), what, {
+        preferredOutputLocation: Object.fromEntries(places),
+      });
       return new ResidentExecutable(
         program,
         graph,
@@ -101,28 +102,25 @@ export class OnnxEngine implements Engine {
 
   /** What state on the device needs; its two sessions serve every program of this engine. */
   private runtime(): Promise<Runtime> {
-    const open = async (y: 'gpu-buffer' | 'cpu') => {
-      const b = new OnnxBuilder();
-      const x = { name: 'x', dtype: 'float32' as const };
-      const model = b.encode(
-        'copy',
-        [x],
-        [{ name: 'y', dtype: 'float32', tensor: b.node('Identity', ['x']) }],
-      );
-      return (await this.session(model, 'a copy of state', { y })) as unknown as RuntimeSession;
+    const copyTo = async (place: 'gpu-buffer' | 'cpu') => {
+      const session = await this.session(copyModel(), 'a copy of state', {
+        preferredOutputLocation: place,
+        enableProfiling: false,
+      });
+      return session as unknown as RuntimeSession;
     };
-    this.copying ??= Promise.all([open('gpu-buffer'), open('cpu')]).then(([upload, download]) => ({
+    this.copying ??= (async () => ({
       hostTensor: tensorOf,
-      upload,
-      download,
-    }));
+      upload: await copyTo('gpu-buffer'),
+      download: await copyTo('cpu'),
+    }))();
     return this.copying;
   }
 
   private async session(
     model: Uint8Array,
     what: string,
-    places?: Record<string, 'gpu-buffer' | 'cpu'>,
+    own: ort.InferenceSession.SessionOptions = {},
   ): Promise<ort.InferenceSession> {
     try {
       return await ort.InferenceSession.create(model, {
@@ -132,15 +130,18 @@ export class OnnxEngine implements Engine {
         graphOptimizationLevel: 'basic',
         logSeverityLevel: 3,
         extra: WAITING,
-        ...(places && { preferredOutputLocation: places }),
         ...(this.threads === undefined ? {} : { intraOpNumThreads: this.threads }),
         ...(this.options.profile ? { enableProfiling: true, profileFilePrefix: this.options.profile } : {}),
+        ...own,
       });
     } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${what} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
+      throw this.failure(what, error as Error);
     }
+  }
+
+  private failure(what: string, { message }: Error): EngineError {
+    if (message.includes('WebGPU adapter')) return new EngineError(noAdapter(message));
+    return new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${message.split('\n')[0]}`);
   }
 
   /**
@@ -158,9 +159,7 @@ export class OnnxEngine implements Engine {
       });
       return new OnnxFile(path, session);
     } catch (error) {
-      throw new EngineError(
-        `onnxruntime cannot run ${path} on ${this.device}: ${(error as Error).message.split('\n')[0]}`,
-      );
+      throw this.failure(path, error as Error);
     }
   }
 }

@@ -1,4 +1,4 @@
-// What onnxruntime's WebGPU provider needs done in another way: operators that it lacks, computes wrongly or too coarsely.
+// WebGPU in onnxruntime: operators that its provider lacks or computes wrongly or too coarsely, and what to do where no adapter is found.
 import type { OnnxBuilder } from './builder.js';
 import type { Rule } from './rules.js';
 import { standardRules } from './standard.js';
@@ -43,7 +43,16 @@ export const webgpuRules: Record<string, Lower> = {
   Sum: standardRules.Sum!,
   Mean: standardRules.Mean!,
   // SimplifiedLayerNormalization leaves its second output, 1/rms, unwritten.
-  RmsNorm: standardRules.RmsNorm!,
+  RmsNorm: (b, node, [x, gain]) => {
+    const width = node.inputs[0]!.shape.at(-1)!;
+    const eps = node.attrs.eps as number;
+    const scale = gain ?? b.constant(new Float32Array(width).fill(1), [width], 'float32');
+    const attrs = { axis: -1, epsilon: { f: eps }, stash_type: 1 };
+    const squares = b.node('ReduceSumSquare', [x!, b.i64([-1])], { keepdims: 1 });
+    const mean = b.node('Mul', [squares, b.f32(1 / width)]);
+    const rms = b.node('Sqrt', [b.node('Add', [mean, b.f32(eps)])]);
+    return [b.node('SimplifiedLayerNormalization', [x!, scale], attrs), b.node('Reciprocal', [rms])];
+  },
   // Sum of more than one operand has no kernel.
   AddN: (b, _node, names) => [names.reduce((sum, name) => b.node('Add', [sum, name]))],
   Sin: sine(0),
@@ -56,3 +65,14 @@ export const webgpuRules: Record<string, Lower> = {
     ),
   ],
 };
+
+/** What to type to get WebGPU. */
+export const WEBGPU_FIX =
+  'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver. On Debian: apt-get install libvulkan1 vulkan-tools and the driver of the GPU ' +
+  "(mesa-vulkan-drivers, or NVIDIA's own); vulkaninfo --summary lists the devices found. VK_DRIVER_FILES=FILE.json chooses the driver";
+
+/** The message of an engine that found no adapter; `message` is onnxruntime's. */
+export function noAdapter(message: string): string {
+  const reason = /adapter: ([^\n]+)/.exec(message)?.[1]?.trim();
+  return `onnxruntime finds no WebGPU adapter${reason ? ` (${reason})` : ''}. ${WEBGPU_FIX}; or take --device cpu`;
+}
