@@ -47,3 +47,7 @@ export function onEveryEngine(
     suite(`${name} on ${engine.name}`, () => body(engine));
   }
 }
+
+/** The same on WebGPU as well, for the suites that hold every device to the contract. */
+export const onEveryDevice = (name: string, body: (engine: TestEngine) => void): void =>
+  onEveryEngine(name, body, [...engines, webgpu]);
