@@ -53,5 +53,5 @@ suiteNeeding('webgpu-swiftshader')('training on WebGPU', () => {
     console.log('operators of the step that fell back to the CPU:', JSON.stringify(fallen));
     expect(Object.values(ran).reduce((n, runs) => n + runs, 0)).toBeGreaterThan(STEPS * 500);
     expect(fallen).toEqual({});
-  }, 600_000); // 20 s of computing, mostly shaders being compiled; longer on a busy machine
+  }, 1_800_000); // 20 s of computing, mostly shaders being compiled; many times that beside other work
 });

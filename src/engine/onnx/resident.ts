@@ -89,7 +89,9 @@ export class ResidentExecutable implements Executable {
     await this.upload();
     const state: Record<string, Float32Array> = {};
     for (const name of names) {
-      const { y } = await this.runtime.download.run({ x: this.current[name]! }, ['y']);
+      const x = this.current[name];
+      if (!x) throw neverSet(this.program, name);
+      const { y } = await this.runtime.download.run({ x }, ['y']);
       state[name] = (y!.data as Float32Array).slice();
     }
     return state;
