@@ -126,8 +126,8 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
       });
     } catch (error) {
       const { TENSORFLOW_FIX } = await import('./tensorflow.js');
-      const onnxFix =
-        device === 'cuda' ? ONNX_CUDA_FIX : 'needs a GPU with a Vulkan, Metal or Direct3D 12 driver';
+      const { WEBGPU_FIX } = await import('./onnx/webgpu.js');
+      const onnxFix = device === 'cuda' ? ONNX_CUDA_FIX : WEBGPU_FIX;
       const fix = name === 'tensorflow' ? TENSORFLOW_FIX : onnxFix;
       reports.push({ engine: name, device, loads: false, detail: (error as Error).message, fix });
     }

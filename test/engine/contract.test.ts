@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest';
 import type { Program } from '../../src/engine/program.js';
 import { tf } from '../../src/tensor/tf.js';
-import { onEveryEngine } from '../support/engines.js';
+import { onEveryDevice } from '../support/engines.js';
 
 const f32 = (...values: number[]): Float32Array => Float32Array.of(...values);
 const vector = { shape: [3], dtype: 'float32' as const };
@@ -21,7 +21,7 @@ const counter: Program = {
 const start = { total: f32(1, 2, 3), fixed: f32(1, 10, 100) };
 const by = f32(1, 1, 1);
 
-onEveryEngine('an engine', (engine) => {
+onEveryDevice('an engine', (engine) => {
   it('carries the state from run to run', async () => {
     const counted = await (await engine.open()).load(counter);
     counted.setState(start);

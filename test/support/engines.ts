@@ -6,10 +6,11 @@ import type { Engine } from '../../src/engine/program.js';
 import { referenceEngine } from '../../src/engine/reference.js';
 import { tensorflowEngine } from '../../src/engine/tensorflow.js';
 import { suiteNeeding } from './suites.js';
+import { swiftshader } from './tools.js';
 
 /** An engine that a suite runs on; `tool` names what it needs (test/support/tools.ts). */
 export interface TestEngine {
-  name: 'onnx' | 'reference' | 'tensorflow';
+  name: 'onnx' | 'reference' | 'tensorflow' | 'webgpu';
   open(): Promise<Engine>;
   tool?: string;
 }
@@ -19,6 +20,21 @@ export const engines: TestEngine[] = [
   { name: 'reference', open: async () => referenceEngine() },
   { name: 'tensorflow', open: async () => tensorflowEngine('auto', 2), tool: 'tfjs-node' },
 ];
+
+/** Makes the software Vulkan driver the one that the first WebGPU session of this process finds. */
+export function useSwiftshader(): void {
+  process.env.VK_ICD_FILENAMES ??= swiftshader;
+}
+
+/** The onnx engine on WebGPU, in software: slow, so that only the suites that name it run on it. */
+export const webgpu: TestEngine = {
+  name: 'webgpu',
+  open: async () => {
+    useSwiftshader();
+    return new OnnxEngine({ device: 'webgpu', threads: 1 });
+  },
+  tool: 'webgpu-swiftshader',
+};
 
 /** Registers the suite `NAME on ENGINE` for every engine; one whose tool is missing is skipped by name, or failed as CAPI_REQUIRE says. */
 export function onEveryEngine(
@@ -31,3 +47,7 @@ export function onEveryEngine(
     suite(`${name} on ${engine.name}`, () => body(engine));
   }
 }
+
+/** The same on WebGPU as well, for the suites that hold every device to the contract. */
+export const onEveryDevice = (name: string, body: (engine: TestEngine) => void): void =>
+  onEveryEngine(name, body, [...engines, webgpu]);

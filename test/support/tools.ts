@@ -27,6 +27,9 @@ export const python =
 /** The browser that opens the pages: CAPI_CHROMIUM, else chromium on the path. */
 export const chromium = process.env.CAPI_CHROMIUM ?? 'chromium';
 
+/** The Vulkan driver in software that WebGPU is tested on: VK_ICD_FILENAMES, else the one that comes with Debian's chromium. */
+export const swiftshader = process.env.VK_ICD_FILENAMES ?? '/usr/lib/chromium/vk_swiftshader_icd.json';
+
 /** Every tool by the name that CAPI_REQUIRE uses. */
 export const tools: Record<string, Tool> = {
   'fashion-mnist': {
@@ -49,6 +52,14 @@ export const tools: Record<string, Tool> = {
       return found.error === undefined && found.status === 0 ? undefined : `${chromium} does not start`;
     },
     install: 'apt-get install chromium',
+  },
+  'webgpu-swiftshader': {
+    missing: () => {
+      if (!existsSync(swiftshader)) return `no ${swiftshader}`;
+      const loader = spawnSync('sh', ['-c', 'PATH=$PATH:/sbin ldconfig -p | grep -q libvulkan.so.1']);
+      return loader.status === 0 ? undefined : 'no libvulkan.so.1';
+    },
+    install: 'apt-get install chromium libvulkan1',
   },
   latex: {
     missing: () => {

@@ -20,10 +20,10 @@ export interface OnnxNode {
   attrs: OnnxAttrs;
 }
 
-/** An input or output of the model; an axis with a name is open. */
+/** An input or output of the model; an axis with a name is open, and without a shape any will do. */
 export interface EncodedInfo {
   name: string;
-  shape: readonly (number | string)[];
+  shape?: readonly (number | string)[];
   dtype: ProgramDType;
 }
 
@@ -121,7 +121,9 @@ export class OnnxBuilder {
       type: {
         tensorType: {
           elemType: typeCode[n.dtype],
-          shape: { dim: n.shape.map((d) => (typeof d === 'string' ? { dimParam: d } : { dimValue: d })) },
+          ...(n.shape && {
+            shape: { dim: n.shape.map((d) => (typeof d === 'string' ? { dimParam: d } : { dimValue: d })) },
+          }),
         },
       },
     });

@@ -16,10 +16,17 @@ export interface LoweredOutput {
   dtype: ProgramDType;
 }
 
-/** The bytes of the model; `keepOrder` holds onnxruntime to the order of the nodes (order.ts). @throws EngineError that names kernel and program where a kernel has no rule. */
-export function lower(graph: Graph, { keepOrder = false } = {}): Uint8Array {
+export interface LowerOptions {
+  /** Holds onnxruntime to the order of the nodes (order.ts). */
+  keepOrder?: boolean;
+  /** Lowers some kernels in another way. */
+  instead?: Record<string, Rule['lower']>;
+}
+
+/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no rule. */
+export function lower(graph: Graph, { keepOrder = false, instead = {} }: LowerOptions = {}): Uint8Array {
   const b = new OnnxBuilder();
-  const outputs = lowerInto(b, graph);
+  const outputs = lowerInto(b, graph, instead);
   return b.encode(
     graph.name,
     graph.inputs.map((i) => ({ name: i.name, shape: i.value.shape, dtype: i.value.dtype as ProgramDType })),

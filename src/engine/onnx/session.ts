@@ -10,6 +10,7 @@ import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
 import { trace } from './trace.js';
+import { noAdapter, webgpuRules } from './webgpu.js';
 
 export type { OnnxExecutable, OnnxSlot };
 
@@ -75,10 +76,18 @@ export class OnnxEngine implements Engine {
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
     const trains = graph.outputs.some(({ name }) => program.state.includes(name));
     if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
-    const model = lower(graph, { keepOrder: this.device === 'cpu' }); // elsewhere it would bring values back to the CPU
+    const model = lower(graph, {
+      keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
+      ...(this.device === 'webgpu' ? { instead: webgpuRules } : {}),
+    });
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
     const session = this.session(model, `program ${program.name}`, 'basic');
     return new OnnxExecutable(program, graph, session, this);
+  }
+
+  private failure(what: string, { message }: Error): EngineError {
+    if (message.includes('WebGPU adapter')) return new EngineError(noAdapter(message));
+    return new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${message.split('\n')[0]}`);
   }
 
   /**
@@ -103,8 +112,7 @@ export class OnnxEngine implements Engine {
         ...(profile && passes === 'basic' ? { profile } : {}),
       });
     } catch (error) {
-      const [reason] = (error as Error).message.split('\n');
-      throw new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${reason}`);
+      throw this.failure(what, error as Error);
     }
   }
 }
