@@ -20,10 +20,10 @@ export interface OnnxNode {
   attrs: OnnxAttrs;
 }
 
-/** An input or output of the model; an axis with a name is open, and without a shape any will do. */
+/** An input or output of the model; an axis with a name is open. */
 export interface EncodedInfo {
   name: string;
-  shape?: readonly (number | string)[];
+  shape: readonly (number | string)[];
   dtype: ProgramDType;
 }
 
@@ -121,9 +121,7 @@ export class OnnxBuilder {
       type: {
         tensorType: {
           elemType: typeCode[n.dtype],
-          ...(n.shape && {
-            shape: { dim: n.shape.map((d) => (typeof d === 'string' ? { dimParam: d } : { dimValue: d })) },
-          }),
+          shape: { dim: n.shape.map((d) => (typeof d === 'string' ? { dimParam: d } : { dimValue: d })) },
         },
       },
     });
