@@ -44,7 +44,7 @@ export interface DecodeFlags extends BenchFlags {
   images?: number | undefined;
 }
 
-const [WIDTH, HEIGHT, QUALITY] = [500, 375, 90];
+const [WIDTH, HEIGHT, QUALITY] = [500, 375, 95];
 /** Standard deviation in levels of 255. */
 const NOISE = 8;
 const NORMALISED =
