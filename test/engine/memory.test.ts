@@ -113,7 +113,7 @@ describe('a training step', () => {
     }
     expect(parts.most).toBeLessThan(0.4 * whole.most);
     for (const [i, loss] of parts.losses.entries()) expect(loss / whole.losses[i]!).toBeCloseTo(1, 6);
-  });
+  }, 600_000);
 
   it('makes the process grow by less than twice that', async () => {
     const { grown, estimate } = await run(step(512, 1));
