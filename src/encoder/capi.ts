@@ -4,7 +4,7 @@ import { imageSize } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { canonicalJson, sha256 } from '../tensor/hash.js';
-import { imagesAtOnce, inParts } from './chunks.js';
+import { busyThreads, imagesAtOnce, inParts } from './chunks.js';
 import { checkBytes } from './floors.js';
 import type { FrozenEncoder } from './frozen.js';
 import type { LoadedEncoder } from './load.js';
@@ -73,6 +73,7 @@ export async function openCapi(
     globalWidth: sizes.predictor === 'fused' ? null : sizes.predictorDim,
     registers: sizes.registers > 0 ? { count: sizes.registers, width: sizes.dim } : null,
     batch,
+    ...busyThreads(options.engine),
     run: async (images) => {
       checkBytes(name, images, batch * size.height * size.width * 3);
       const out = await inParts(

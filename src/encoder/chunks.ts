@@ -37,3 +37,8 @@ export async function inParts(
   }
   return out;
 }
+
+/** The threads of the processor that an encoder on this engine keeps busy, if any (see FrozenEncoder). */
+export function busyThreads({ device, threads }: Pick<Engine, 'device' | 'threads'>): { threads?: number } {
+  return device === 'cpu' && threads !== undefined ? { threads } : {};
+}
