@@ -1,6 +1,5 @@
 // What `capi eval cls` and `capi eval seg` do: records of all encoders, one table, and the object that --json prints.
 import { totalmem } from 'node:os';
-import { decodingThreads } from '../cores.js';
 import { engineText } from '../engine/extractor.js';
 import type { DeviceName, EngineName } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
@@ -34,7 +33,6 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
   });
   const watch = watcher(flags.quiet);
   if (engine.extractor || engine.device !== 'cpu') watch.onMessage(`on ${engineText(engine)}`);
-  const reading = flags.threads === undefined ? {} : { workers: decodingThreads(flags.threads) };
   const options: EvaluateOptions = {
     task,
     engine,
@@ -57,7 +55,7 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
     return { plan };
   }
   const evaluations = await interruptible((signal) =>
-    evaluate({ ...options, watch: { ...watch, signal, ...reading } }).finally(() => watch.end()),
+    evaluate({ ...options, watch: { ...watch, signal } }).finally(() => watch.end()),
   );
   const comparisons = await compareWithFirst(evaluations);
   if (!flags.quiet) {

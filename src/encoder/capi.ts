@@ -4,6 +4,7 @@ import { imageSize } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { canonicalJson, sha256 } from '../tensor/hash.js';
+import { busyThreads, imagesAtOnce, inParts } from './chunks.js';
 import { checkBytes } from './floors.js';
 import type { FrozenEncoder } from './frozen.js';
 import type { LoadedEncoder } from './load.js';
@@ -47,7 +48,7 @@ export function weightsHash(loaded: LoadedEncoder, sizes: ModelSizes): string {
   return sha256(...parts);
 }
 
-/** Loads the program of an encoder on an engine. */
+/** Loads the program of an encoder on an engine; a batch goes through it in parts that fit the cache (see imagesAtOnce). */
 export async function openCapi(
   loaded: LoadedEncoder,
   spec: EncoderSpec,
@@ -57,7 +58,8 @@ export async function openCapi(
   const { mean, std } = loaded;
   const { batch } = options;
   const fixed = Object.fromEntries(Object.keys(encoderParameters(sizes)).map((n) => [n, loaded.weights[n]!]));
-  const executable = await options.engine.load(encoderProgram(sizes, { batch, mean, std }), fixed);
+  const atOnce = imagesAtOnce(sizes, batch, options.engine);
+  const executable = await options.engine.load(encoderProgram(sizes, { batch: atOnce, mean, std }), fixed);
   return {
     name,
     kind: loaded.kind,
@@ -71,9 +73,14 @@ export async function openCapi(
     globalWidth: sizes.predictor === 'fused' ? null : sizes.predictorDim,
     registers: sizes.registers > 0 ? { count: sizes.registers, width: sizes.dim } : null,
     batch,
+    ...busyThreads(options.engine),
     run: async (images) => {
       checkBytes(name, images, batch * size.height * size.width * 3);
-      const out = (await executable.run({ images })) as Record<string, Float32Array>;
+      const out = await inParts(
+        images,
+        batch / atOnce,
+        async (part) => (await executable.run({ images: part })) as Record<string, Float32Array>,
+      );
       const features = {
         ...(out.global ? { global: out.global } : {}),
         patches: out.feature_map!,

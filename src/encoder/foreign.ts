@@ -9,6 +9,7 @@ import type { Engine } from '../engine/program.js';
 import { DataError, UsageError } from '../errors.js';
 import { canonicalJson } from '../tensor/hash.js';
 import { type Adapter, type AdapterPart, adapterFile, readAdapter } from './adapter.js';
+import { busyThreads } from './chunks.js';
 import { checkBytes, normalisedBytes } from './floors.js';
 import type { FrozenEncoder } from './frozen.js';
 import { type EncoderSpec, gridOf, type Size, sizeOption, sizeText, specText } from './spec.js';
@@ -64,6 +65,7 @@ export async function openForeign(
         ? { count: trial.registers.shape[1]!, width: trial.registers.shape[2]! }
         : null,
       batch,
+      ...busyThreads(ours),
       run: async (images) => {
         checkBytes(name, images, batch * size.height * size.width * 3);
         const { patches, global, registers } = await reader.run(images, batch);

@@ -31,6 +31,8 @@ export interface FrozenEncoder {
   readonly registers: { readonly count: number; readonly width: number } | null;
   /** Images that one call of `run` takes. */
   readonly batch: number;
+  /** Threads of the processor that `run` keeps busy; absent where the work is done elsewhere, or hardly any. */
+  readonly threads?: number;
   /** RGB bytes [batch, height, width, 3] to features. */
   run(images: Uint8Array): Promise<FrozenFeatures>;
   close(): Promise<void>;

@@ -10,10 +10,17 @@ import { checkTransform, type EvaluationOptions, type EvaluationView } from './v
 
 /** How to read; changes no result. */
 export interface ReaderOptions {
-  /** Reading threads; 0 reads in the calling thread. Default: decodingThreads(), and 0 for few images. */
+  /** Reading threads; 0 reads in the calling thread. Default: `threads`, 1 to 8, and 0 for few images. */
   workers?: number;
+  /** Threads that may be busy with reading. Default: decodingThreads(). */
+  threads?: number;
   /** Images being read or waiting to be taken, at most. Default 16, or 8 a thread. */
   ahead?: number;
+  /**
+   * Images that are used together: the next ones are not begun before the last of these is taken and another is asked for, so that no
+   * thread reads while they are being used. Default: reading never rests.
+   */
+  together?: number;
 }
 
 /** Fewer images than this are read sooner than a thread has started. */
@@ -42,16 +49,19 @@ export async function* readInOrder<J extends ReaderJob>(
   options: ReaderOptions = {},
 ): AsyncGenerator<ReaderResult<J>, void, undefined> {
   const count = indices?.length ?? source.length;
-  const usual = decodingThreads();
+  const usual = Math.min(8, Math.max(1, options.threads ?? decodingThreads()));
   const workers = canStartThreads() ? (options.workers ?? (count < WORTH_A_THREAD ? 0 : usual)) : 0;
   const ahead = Math.max(1, options.ahead ?? Math.max(16, 8 * workers));
   const pool =
     workers > 0 ? new ReaderPool({ uri: source.uri, length: source.length, job }, workers) : undefined;
   const start = (i: number): Promise<object> => (pool ? pool.read(i) : readOne(source, i, job));
   const pending: Promise<object>[] = [];
+  const together = options.together ?? count;
   try {
     for (let next = 0; next < count || pending.length > 0; ) {
-      while (next < count && pending.length < ahead) {
+      const taken = next - pending.length;
+      const end = Math.min(count, (Math.floor(taken / together) + 1) * together);
+      while (next < end && pending.length < ahead) {
         const result = start(indices ? indices[next]! : next);
         result.catch(() => {}); // it is told when its turn comes
         pending.push(result);

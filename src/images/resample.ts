@@ -24,6 +24,7 @@ export interface Box {
 
 const PRECISION_BITS = 22; // fixed point as in Pillow: 32 bits less 8 of the pixel less 2 of head room
 const BICUBIC_SUPPORT = 2;
+const UNROLL = 3; // taps of one turn of the inner loops
 
 /** Cubic convolution with a = -0.5 (Keys 1981; Catmull-Rom). */
 function bicubicFilter(distance: number): number {
@@ -33,27 +34,33 @@ function bicubicFilter(distance: number): number {
   return 0;
 }
 
-/** For each output pixel: the first input pixel, and the fixed-point weights of it and the following ones (rows of `taps`). */
+/** For each output pixel of a part of a line: the first input pixel, and the fixed-point weights of it and the following ones (rows of `taps`). */
 interface Weights {
   taps: number;
   first: Int32Array;
   values: Int32Array;
 }
 
+/** Pixels `start` to `start + count - 1` of a line. */
+interface Part {
+  start: number;
+  count: number;
+}
+
 /**
- * Pillow's weights for a line of `inSize` pixels made `outSize` long. Every row is padded with zero weights to the same number of
- * taps, a multiple of `unroll`, and moved to end inside the line where the line is long enough.
+ * Pillow's weights for a line of `inSize` pixels made `outSize` long, of which `part` is wanted. Every row is padded with zero weights to
+ * the same number of taps, a multiple of UNROLL, and moved to end inside the line where the line is long enough.
  */
-function bicubicWeights(inSize: number, outSize: number, unroll: number): Weights {
+function bicubicWeights(inSize: number, outSize: number, part: Part): Weights {
   const scale = inSize / outSize;
   const filterScale = Math.max(scale, 1); // shrinking widens the filter: antialiasing
   const support = BICUBIC_SUPPORT * filterScale;
-  const taps = Math.ceil(Math.min(Math.floor(2 * support) + 1, inSize) / unroll) * unroll;
-  const first = new Int32Array(outSize);
-  const values = new Int32Array(outSize * taps);
+  const taps = Math.ceil(Math.min(Math.floor(2 * support) + 1, inSize) / UNROLL) * UNROLL;
+  const first = new Int32Array(part.count);
+  const values = new Int32Array(part.count * taps);
   const row = new Float64Array(taps);
-  for (let o = 0; o < outSize; o++) {
-    const center = (o + 0.5) * scale;
+  for (let o = 0; o < part.count; o++) {
+    const center = (part.start + o + 0.5) * scale;
     const low = Math.max(0, Math.trunc(center - support + 0.5));
     const high = Math.min(inSize, Math.trunc(center + support + 0.5));
     let total = 0;
@@ -76,7 +83,8 @@ function bicubicWeights(inSize: number, outSize: number, unroll: number): Weight
  * Resizes `box` of an RGB image (the whole image without one) to [outHeight, outWidth, 3], optionally mirrored left to right.
  * The same bytes as Pillow 13's `im.crop(box).resize(size, BICUBIC)`: two passes, each rounding to bytes, the horizontal one first
  * unless the height loses more than twice as many pixels as the width (earlier versions of Pillow never swap them, and differ by
- * a rounding). Pixels outside of the box have no influence. Throws RangeError for an empty or outlying box.
+ * a rounding). Pixels outside of the box have no influence. Of the result only `window` is computed and returned, where one is given
+ * (before mirroring). Throws RangeError for an empty or outlying box or window.
  */
 export function resizeBicubic(
   image: RawImage,
@@ -84,8 +92,10 @@ export function resizeBicubic(
   outWidth: number,
   box: Box = { top: 0, left: 0, height: image.height, width: image.width },
   mirror = false,
+  window: Box = { top: 0, left: 0, height: outHeight, width: outWidth },
 ): RawImage {
   checkBox(image, box);
+  checkBox({ height: outHeight, width: outWidth }, window);
   const rowsLost = box.height - outHeight;
   const verticalFirst = rowsLost > 0 && rowsLost > 2 * (box.width - outWidth);
   const input: Rows = {
@@ -95,11 +105,16 @@ export function resizeBicubic(
     height: box.height,
     width: box.width,
   };
+  const columns = bicubicWeights(box.width, outWidth, { start: window.left, count: window.width });
+  const rows = bicubicWeights(box.height, outHeight, { start: window.top, count: window.height });
+  const wide = !mirror && box.width === outWidth && box.width === window.width ? undefined : columns;
+  const high = box.height === outHeight && box.height === window.height ? undefined : rows;
+  const needed = verticalFirst ? neededColumns(input, wide) : neededRows(input, high);
   const result = verticalFirst
-    ? horizontalPass(verticalPass(input, outHeight), outWidth, mirror)
-    : verticalPass(horizontalPass(input, outWidth, mirror), outHeight);
+    ? horizontalPass(verticalPass(needed, high), wide, mirror)
+    : verticalPass(horizontalPass(needed, wide, mirror), high);
   if (result === input) return crop(image, box);
-  return { data: result.data, height: outHeight, width: outWidth };
+  return { data: result.data, height: window.height, width: window.width };
 }
 
 /** A box inside a buffer: row y begins at start + y * stride and holds width * 3 bytes. */
@@ -111,29 +126,63 @@ interface Rows {
   width: number;
 }
 
-function horizontalPass(rows: Rows, outWidth: number, mirror: boolean): Rows {
-  if (outWidth === rows.width && !mirror) return rows;
+/** First and last-plus-one input pixel that any of the weights reads; `first` then counts from there. */
+function claim(weights: Weights, inSize: number): { low: number; high: number } {
+  const { first, taps } = weights;
+  const low = first[0]!;
+  const high = Math.min(inSize, first[first.length - 1]! + taps);
+  for (let o = 0; o < first.length; o++) first[o]! -= low;
+  return { low, high };
+}
+
+function neededRows(rows: Rows, weights: Weights | undefined): Rows {
+  if (!weights) return rows;
+  const { low, high } = claim(weights, rows.height);
+  return { ...rows, start: rows.start + low * rows.stride, height: high - low };
+}
+
+function neededColumns(rows: Rows, weights: Weights | undefined): Rows {
+  if (!weights) return rows;
+  const { low, high } = claim(weights, rows.width);
+  return { ...rows, start: rows.start + low * 3, width: high - low };
+}
+
+/** Every row by `weights`; as it is without. */
+function horizontalPass(rows: Rows, weights: Weights | undefined, mirror: boolean): Rows {
+  if (!weights) return rows;
   const source = rows.data;
-  const { taps, first, values } = bicubicWeights(rows.width, outWidth, 2);
+  const { taps, first, values } = weights;
+  const outWidth = first.length;
   const out = new Uint8ClampedArray(rows.height * outWidth * 3);
   const half = 1 << (PRECISION_BITS - 1);
+  const step = mirror ? -3 : 3;
   for (let y = 0; y < rows.height; y++) {
     const rowStart = rows.start + y * rows.stride;
-    for (let x = 0; x < outWidth; x++) {
+    let at = (y * outWidth + (mirror ? outWidth - 1 : 0)) * 3;
+    for (let x = 0, w = 0; x < outWidth; x++, at += step) {
       let red = half;
       let green = half;
       let blue = half;
       let p = rowStart + first[x]! * 3;
-      const end = (x + 1) * taps;
-      for (let w = x * taps; w < end; w += 2) {
+      for (const end = w + taps; w < end; w += 3, p += 9) {
         const a = values[w]!;
         const b = values[w + 1]!;
-        red = (red + Math.imul(source[p]!, a) + Math.imul(source[p + 3]!, b)) | 0;
-        green = (green + Math.imul(source[p + 1]!, a) + Math.imul(source[p + 4]!, b)) | 0;
-        blue = (blue + Math.imul(source[p + 2]!, a) + Math.imul(source[p + 5]!, b)) | 0;
-        p += 6;
+        const c = values[w + 2]!;
+        red =
+          (red + Math.imul(source[p]!, a) + Math.imul(source[p + 3]!, b) + Math.imul(source[p + 6]!, c)) | 0;
+        green =
+          (green +
+            Math.imul(source[p + 1]!, a) +
+            Math.imul(source[p + 4]!, b) +
+            Math.imul(source[p + 7]!, c)) |
+          0;
+        blue =
+          (blue +
+            Math.imul(source[p + 2]!, a) +
+            Math.imul(source[p + 5]!, b) +
+            Math.imul(source[p + 8]!, c)) |
+          0;
       }
-      const at = (y * outWidth + (mirror ? outWidth - 1 - x : x)) * 3;
       out[at] = red >> PRECISION_BITS;
       out[at + 1] = green >> PRECISION_BITS;
       out[at + 2] = blue >> PRECISION_BITS;
@@ -148,32 +197,40 @@ function horizontalPass(rows: Rows, outWidth: number, mirror: boolean): Rows {
   };
 }
 
-function verticalPass(rows: Rows, outHeight: number): Rows {
-  if (outHeight === rows.height) return rows;
+/** Every column by `weights`; as it is without. */
+function verticalPass(rows: Rows, weights: Weights | undefined): Rows {
+  if (!weights) return rows;
   const source = rows.data;
   const stride = rows.stride;
-  const { taps, first, values } = bicubicWeights(rows.height, outHeight, 4);
+  const { taps, first, values } = weights;
+  const outHeight = first.length;
   const bytes = rows.width * 3;
   const out = new Uint8ClampedArray(outHeight * bytes);
   const sums = new Int32Array(bytes); // a whole row at a time: memory is read in order
   const half = 1 << (PRECISION_BITS - 1);
   for (let y = 0; y < outHeight; y++) {
     sums.fill(half);
-    for (let t = 0; t < taps; t += 4) {
-      const a = values[y * taps + t]!;
-      const b = values[y * taps + t + 1]!;
-      const c = values[y * taps + t + 2]!;
-      const d = values[y * taps + t + 3]!;
-      const from = rows.start + (first[y]! + t) * stride;
+    const to = y * bytes;
+    let w = y * taps;
+    let from = rows.start + first[y]! * stride;
+    for (const last = w + taps - 3; w < last; w += 3, from += 3 * stride) {
+      const a = values[w]!;
+      const b = values[w + 1]!;
+      const c = values[w + 2]!;
       for (let i = 0; i < bytes; i++) {
         const p = from + i;
         const upper = Math.imul(source[p]!, a) + Math.imul(source[p + stride]!, b);
-        const lower = Math.imul(source[p + 2 * stride]!, c) + Math.imul(source[p + 3 * stride]!, d);
-        sums[i] = (sums[i]! + upper + lower) | 0;
+        sums[i] = (sums[i]! + upper + Math.imul(source[p + 2 * stride]!, c)) | 0;
       }
     }
-    const to = y * bytes;
-    for (let i = 0; i < bytes; i++) out[to + i] = sums[i]! >> PRECISION_BITS;
+    const a = values[w]!;
+    const b = values[w + 1]!;
+    const c = values[w + 2]!;
+    for (let i = 0; i < bytes; i++) {
+      const p = from + i;
+      const upper = Math.imul(source[p]!, a) + Math.imul(source[p + stride]!, b);
+      out[to + i] = ((sums[i]! + upper + Math.imul(source[p + 2 * stride]!, c)) | 0) >> PRECISION_BITS;
+    }
   }
   return { data: new Uint8Array(out.buffer), start: 0, stride: bytes, height: outHeight, width: rows.width };
 }
@@ -260,8 +317,8 @@ export function resizeAndCenterCrop(
   width: number,
 ): RawImage {
   const size = shorterSideSize(image.height, image.width, resize);
-  const resized = resizeBicubic(image, size.height, size.width);
-  return crop(resized, centerBox(size.height, size.width, height, width));
+  const centre = centerBox(size.height, size.width, height, width);
+  return resizeBicubic(image, size.height, size.width, undefined, false, centre);
 }
 
 function checkBox(image: { height: number; width: number }, box: Box): void {

@@ -4,7 +4,6 @@ import { DataError, UsageError } from '../errors.js';
 import {
   type Box,
   centerBox,
-  crop,
   type LabelMap,
   type RawImage,
   resizeBicubic,
@@ -78,8 +77,7 @@ export function checkTransform(options: EvaluationTransform): void {
 
 function transformImage(image: RawImage, options: EvaluationTransform): RawImage {
   const { resized, box } = geometry(image, options);
-  const whole = resizeBicubic(image, resized.height, resized.width);
-  return box ? crop(whole, box) : whole;
+  return resizeBicubic(image, resized.height, resized.width, undefined, false, box);
 }
 
 function transformMap(map: LabelMap, options: EvaluationTransform): LabelMap {

@@ -53,6 +53,23 @@ describe('bicubic', () => {
     );
   });
 
+  it('of a window is the crop of the whole result', () => {
+    const sizes = fc.tuple(side, side, side, side, fc.integer({ min: 0, max: 1e6 }));
+    fc.assert(
+      fc.property(sizes, ([h, w, oh, ow, seed]) => {
+        const image = noise(h, w, seed);
+        const random = stream(seed, 'window');
+        const [top, left] = [random.int(oh), random.int(ow)];
+        const window = { top, left, height: 1 + random.int(oh - top), width: 1 + random.int(ow - left) };
+        const whole = crop(resizeBicubic(image, oh, ow), window);
+        expect(resizeBicubic(image, oh, ow, undefined, false, window)).toEqual(whole);
+        expect(resizeBicubic(image, oh, ow, undefined, true, window)).toEqual(mirrored(whole));
+      }),
+    );
+    const outside = { top: 0, left: 3, height: 4, width: 4 };
+    expect(() => resizeBicubic(noise(8, 8), 6, 6, undefined, false, outside)).toThrow(RangeError);
+  });
+
   it('mirrors after resizing', () => {
     const image = noise(13, 17);
     for (const [h, w] of [

@@ -143,6 +143,25 @@ describe('readAll', () => {
     expect(await collect(readAll(source, [], squash))).toEqual([]);
   });
 
+  it('rests while images that belong together are used', async () => {
+    const source = await openSource(URI);
+    let begun = 0;
+    const counted: ImageSource = {
+      ...source,
+      read(i) {
+        begun++;
+        return source.read(i);
+      },
+    };
+    const seen: number[] = [];
+    const options = { workers: 0, ahead: 4, together: 4 };
+    for await (const { index } of readAll(counted, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], squash, options)) {
+      seen.push(index);
+      expect(begun).toBe(Math.min(10, 4 * Math.ceil(seen.length / 4)));
+    }
+    expect(seen).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+  });
+
   it('tells an unreadable image when its turn comes', async () => {
     const source = await openSource(URI);
     const bad: ImageSource = {

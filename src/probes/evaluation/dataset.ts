@@ -112,14 +112,16 @@ export async function featuresOf(
   watch: Watch = {},
 ): Promise<SetFeatures> {
   const { source, indices } = data;
-  const { size, batch } = encoder;
+  const { size, batch, threads } = encoder;
   const { key, parts } = featuresKey(encoder, data, transform, store);
   async function* compute(first: number): AsyncIterable<PartRows> {
     const input = new Uint8Array(batch * size.height * size.width * 3);
     const bytes = input.length / batch;
     const views = readAll(source, indices.subarray(first), transformFor(transform, size), {
-      ...reading(watch),
-      ahead: 2 * batch, // the next batch is read while the encoder works on this one
+      ...reading(watch, encoder),
+      // An encoder on the processor takes turns with the readers: both have all the threads that were asked for, never at one time.
+      // Beside another device the next batch is read while the encoder works on this one.
+      ...(threads === undefined ? { ahead: 2 * batch } : { ahead: batch, together: batch }),
     });
     let done = first;
     let filled = 0;
@@ -170,7 +172,10 @@ export async function featuresOf(
   };
 }
 
-const reading = ({ workers }: Watch) => (workers === undefined ? {} : { workers });
+const reading = ({ workers }: Watch, { threads }: Pick<FrozenEncoder, 'threads'>) => ({
+  ...(workers === undefined ? {} : { workers }),
+  ...(threads === undefined ? {} : { threads }),
+});
 
 function stopIfAsked({ signal }: Watch, what: string): void {
   if (signal?.aborted) throw new InterruptedError(`${what}; the same command goes on`);
@@ -211,7 +216,7 @@ export function inStore(
  * @throws DataError when the source has no label maps, or for one that cannot be read or does not fit its image
  */
 export async function patchLabelsOf(
-  encoder: Pick<FrozenEncoder, 'size' | 'patch' | 'grid'>,
+  encoder: Pick<FrozenEncoder, 'size' | 'patch' | 'grid' | 'threads'>,
   data: EvaluationData,
   store: string,
   watch: Watch = {},
@@ -224,7 +229,12 @@ export async function patchLabelsOf(
   async function* compute(first: number): AsyncIterable<PartRows> {
     const options = { ...squash, labelMaps: true };
     let done = first;
-    for await (const { labelMap } of readAll(source, indices.subarray(first), options, reading(watch))) {
+    for await (const { labelMap } of readAll(
+      source,
+      indices.subarray(first),
+      options,
+      reading(watch, encoder),
+    )) {
       stopIfAsked(watch, `interrupted after ${done} of ${indices.length} label maps`);
       watch.onProgress?.(++done, indices.length);
       yield { labels: byPatch(labelMap!, size.width, patch, grid) };
