@@ -5,6 +5,7 @@ import { encoderParameters, encoderProgram } from '../encoder/program.js';
 import { engineText } from '../engine/extractor.js';
 import type { Machine } from '../engine/gpu/machine.js';
 import { gpuSteps, type Packages, type Step } from '../engine/gpu/steps.js';
+import { type Adapter, vulkanAdapters } from '../engine/onnx/adapters.js';
 import { cudaLibraries } from '../engine/onnx/session.js';
 import { type Engine, elements, type Outputs, type Program, type Values } from '../engine/program.js';
 import { referenceEngine } from '../engine/reference.js';
@@ -38,6 +39,8 @@ export interface GpuRun extends Partial<Conformance> {
   loads: boolean;
   /** Why it does not load or failed. */
   failure?: string;
+  /** The GPUs that WebGPU can take, where Vulkan's own tool is there to name them. */
+  adapters?: Adapter[];
   /** Rate of float32 products of `size` x `size` matrices that stay on the device. */
   gflops?: number;
   size?: number;
@@ -82,12 +85,14 @@ export function stepsText(steps: readonly Step[]): string {
   return `${lines.join('\n')}\n`;
 }
 
-function runText({ engine, device, purpose, loads, failure, ops, model, ok, gflops, size }: GpuRun): string {
+function runText(run: GpuRun): string {
+  const { engine, device, purpose, loads, failure, adapters, ops, model, ok, gflops, size } = run;
   const name = `${engine} on ${device}${purpose === 'features' ? ' (features only)' : ''}`;
   if (!loads || failure !== undefined) return `${name}: ${loads ? 'fails' : 'does not load'}: ${failure}`;
   const deviation = `largest deviation from the reference engine ${ops!.toExponential(1)} (ops), ${model!.toExponential(1)} (${purpose === 'features' ? 'encoder' : 'training step'})`;
   const judged = ok ? `within ${TOLERANCE}` : `ABOVE ${TOLERANCE}`;
-  return `${name}: ${deviation}, ${judged}; products of ${size} x ${size}: ${Math.round(gflops!)} GFLOP/s`;
+  const devices = adapters ? ` (Vulkan lists ${adapters.map((a) => `${a.name}, ${a.kind}`).join('; ')})` : '';
+  return `${name}${devices}: ${deviation}, ${judged}; products of ${size} x ${size}: ${Math.round(gflops!)} GFLOP/s`;
 }
 
 async function runOn(
@@ -98,7 +103,14 @@ async function runOn(
     const engine = await openOn(wanted);
     loads = true;
     const conformance = await conformanceOf(engine, wanted.purpose);
-    return { ...wanted, loads, ...conformance, ...(await residentRate(engine)) };
+    const adapters = wanted.device === 'webgpu' ? vulkanAdapters() : undefined;
+    return {
+      ...wanted,
+      loads,
+      ...(adapters ? { adapters } : {}),
+      ...conformance,
+      ...(await residentRate(engine)),
+    };
   } catch (error) {
     const fix = wanted.engine === 'tensorflow' ? { fix: TENSORFLOW_FIX } : {};
     return { ...wanted, loads, failure: reasonOf({ detail: (error as Error).message, ...fix }) };

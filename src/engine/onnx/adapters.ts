@@ -9,9 +9,9 @@ export interface Adapter {
 }
 
 /**
- * The devices of this machine in Vulkan's order, or undefined where that cannot be known: onnxruntime-node does not tell which adapter it
- * opened, and `vulkaninfo` (Debian: vulkan-tools) may not be there. With several, onnxruntime takes the one of high performance; its binding
- * has no option for another, but the environment variable VK_DRIVER_FILES hides the drivers that it does not name.
+ * The devices of this machine in Vulkan's order, or undefined where that cannot be known: onnxruntime does not tell which adapter it
+ * opened, and `vulkaninfo` (Debian: vulkan-tools) may not be there. With several, onnxruntime takes the one of high performance;
+ * the environment variable VK_DRIVER_FILES hides the drivers that it does not name.
  */
 export function vulkanAdapters(): Adapter[] | undefined {
   const found = spawnSync('vulkaninfo', ['--summary'], { encoding: 'utf8', timeout: 10_000 });
