@@ -92,7 +92,7 @@ function runText(run: GpuRun): string {
   const deviation = `largest deviation from the reference engine ${ops!.toExponential(1)} (ops), ${model!.toExponential(1)} (${purpose === 'features' ? 'encoder' : 'training step'})`;
   const judged = ok ? `within ${TOLERANCE}` : `ABOVE ${TOLERANCE}`;
   const devices = adapters ? ` (Vulkan lists ${adapters.map((a) => `${a.name}, ${a.kind}`).join('; ')})` : '';
-  return `${name}${devices}: ${deviation}, ${judged}; products of ${size} x ${size}: ${Math.round(gflops!)} GFLOP/s`;
+  return `${name}${devices}: ${deviation}, ${judged}; products of ${size} x ${size}: ${gflops!.toPrecision(3)} GFLOP/s`;
 }
 
 async function runOn(
