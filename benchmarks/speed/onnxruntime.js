@@ -23,10 +23,14 @@ const { config } = loadConfig({
   sets: [`train.batch=${BATCH}`],
 });
 const s = modelSizes(config);
-const micro = microBatches(config, 'onnx', {
-  teacher: s.registers + s.patches,
-  student: s.registers + patchCounts(config).visible,
-});
+const micro = microBatches(
+  config,
+  { name: 'onnx', device: 'cpu' },
+  {
+    teacher: s.registers + s.patches,
+    student: s.registers + patchCounts(config).visible,
+  },
+);
 const program = stepProgram(config, {
   mean: [0.485, 0.456, 0.406],
   std: [0.229, 0.224, 0.225],

@@ -127,7 +127,9 @@ const count = (shapes: number[][]): number => shapes.reduce((n, shape) => n + el
 /** The micro-batches that a run would take, and those of the graph to show. */
 function partsOf(config: Config): { shown: Parts; run: Parts } {
   const s = modelSizes(config);
-  const run = microBatches(config, config.engine.name === 'auto' ? 'onnx' : config.engine.name, {
+  const { name, device } = config.engine;
+  const engine = { name: name === 'auto' ? 'onnx' : name, device: device === 'auto' ? 'cpu' : device };
+  const run = microBatches(config, engine, {
     teacher: s.registers + s.patches,
     student: s.registers + patchCounts(config).visible,
   });

@@ -26,12 +26,12 @@ function divisor(batch: number, most: number): number {
 const MICRO_BATCH_VALUES = 1280 * 768;
 
 /**
- * Micro-batches inside the step, so that the widest activations stay in the cache; one on engines that run op by op,
- * where they only cost. `tokens` are those of one image.
+ * Micro-batches inside the step, so that the widest activations stay in the cache; one on a GPU and on engines that run op
+ * by op, where they only cost. `tokens` are those of one image.
  */
 export function microBatches(
   config: Config,
-  engine: string,
+  engine: { name: string; device: string },
   tokens: { teacher: number; student: number },
 ): { teacher: number; student: number } {
   const { teacher_micro_batches: t, student_micro_batches: st, micro_batch: images } = config.engine;
@@ -39,7 +39,7 @@ export function microBatches(
   const set = images === null ? null : batch / images;
   const hidden = config.model.width * config.model.mlp_ratio;
   const auto = (perImage: number): number =>
-    engine === 'onnx'
+    engine.name === 'onnx' && engine.device === 'cpu'
       ? divisor(batch, Math.min(64, Math.round((batch * perImage * hidden) / MICRO_BATCH_VALUES)))
       : 1;
   return { teacher: set ?? t ?? auto(tokens.teacher), student: set ?? st ?? auto(tokens.student) };
@@ -71,7 +71,7 @@ export function resolveEngine(
     teacher: s.registers + s.patches,
     student: s.registers + (s.predictor === 'fused' ? s.patches : patchCounts(config).visible),
   };
-  const micro = microBatches(config, engine.name, tokens);
+  const micro = microBatches(config, engine, tokens);
   return {
     ...config,
     engine: {
