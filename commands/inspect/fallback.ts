@@ -1,7 +1,7 @@
 // capi inspect fallback: which nodes of a program a GPU provider of onnxruntime would leave to the CPU.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { configFlags } from '../../src/cli/config_flags.js';
+import { configFlags, programFlags } from '../../src/cli/config_flags.js';
 
 export default class InspectFallback extends BaseCommand<typeof InspectFallback> {
   static override summary = 'List the nodes of a program that a provider of onnxruntime has no kernel for.';
@@ -19,19 +19,11 @@ export default class InspectFallback extends BaseCommand<typeof InspectFallback>
   };
   static override flags = {
     ...configFlags,
+    ...programFlags,
     provider: Flags.string({ description: 'which provider', default: 'cuda' }),
     kernels: Flags.string({
       description: "another release's docs/OperatorKernels.md of onnxruntime",
       helpValue: 'FILE',
-    }),
-    program: Flags.option({
-      description: 'which program',
-      options: ['step', 'encoder'] as const,
-      default: 'step',
-    })(),
-    batch: Flags.integer({
-      description: 'images at once (default: train.batch for the step, 1 for the encoder)',
-      min: 1,
     }),
   };
 

@@ -1,7 +1,7 @@
 // capi inspect graph: what a program of a config computes and costs.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { configFlags } from '../../src/cli/config_flags.js';
+import { configFlags, programFlags } from '../../src/cli/config_flags.js';
 
 export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
   static override summary = 'Print the cost of a program by kernel, or the program itself.';
@@ -19,15 +19,7 @@ export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
   };
   static override flags = {
     ...configFlags,
-    program: Flags.option({
-      description: 'which program',
-      options: ['step', 'encoder'] as const,
-      default: 'step',
-    })(),
-    batch: Flags.integer({
-      description: 'images at once (default: train.batch for the step, 1 for the encoder)',
-      min: 1,
-    }),
+    ...programFlags,
     raw: Flags.boolean({ description: 'the graph as traced, before any pass' }),
     ir: Flags.boolean({ description: 'print the graph as text instead of its cost' }),
     out: Flags.string({

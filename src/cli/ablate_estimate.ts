@@ -61,8 +61,8 @@ export async function estimate(
   const arms: ArmEstimate[] = [];
   let [seconds, disk] = [0, 0];
   const open = chosen.cells.filter(({ id }) => !finished.has(id));
-  const probing =
-    rate.own && plan.missing.length === 0 ? await probingSeconds(out, plan, open, rate.engine) : 0;
+  const tried = rate.own && plan.missing.length === 0;
+  const probing = tried ? await probingSeconds(out, plan, open, rate.engine) : null;
   for (const [i, { name }] of plan.grid.arms.entries()) {
     const runs = chosen.runs.filter(({ arm }) => arm === i);
     if (runs.length === 0) continue;
@@ -89,7 +89,7 @@ export async function estimate(
     cells: chosen.cells.length,
     left: chosen.cells.length - finished.size,
     seconds: seconds / jobs,
-    evaluation_seconds: rate.own && plan.missing.length === 0 ? probing / jobs : null,
+    evaluation_seconds: probing === null ? null : probing / jobs,
     jobs,
     disk_bytes: disk,
     measured: rate.words,

@@ -2,6 +2,19 @@
 import { Flags } from '@oclif/core';
 import type { Mapping } from '../config/keys.js';
 
+/** Which program of a config a command looks at. */
+export const programFlags = {
+  program: Flags.option({
+    description: 'which program',
+    options: ['step', 'encoder'] as const,
+    default: 'step',
+  })(),
+  batch: Flags.integer({
+    description: 'images at once (default: train.batch for the step, 1 for the encoder)',
+    min: 1,
+  }),
+};
+
 export const configFlags = {
   data: Flags.string({ description: 'image source, e.g. folder:DIR', helpValue: 'SOURCE' }),
   steps: Flags.integer({ description: 'length of the run; schedules are shares of it', min: 1 }),

@@ -7,7 +7,7 @@ import { openEngine } from '../../../engine/select.js';
 import { IMAGENET } from '../../../images/normalise.js';
 import { type StoredTensor, writeSafetensors } from '../../../tensor/safetensors.js';
 import { benchImages, encoderWeights } from '../work.js';
-import { type Prepare, timed } from './handlers.js';
+import { engineFacts, type Prepare, timed } from './handlers.js';
 
 export interface ExtractSetup {
   config: Config;
@@ -26,12 +26,7 @@ export const prepare: Prepare = async ({ config, threads }: ExtractSetup) => {
   const images = benchImages(batch, ...imageSize(config));
   let done = 0;
   return {
-    facts: {
-      threads: engine.threads ?? 1,
-      versions: { [engine.name]: engine.version },
-      engine: engine.name,
-      device: engine.device,
-    },
+    facts: engineFacts(engine),
     handlers: {
       run: ({ count }: { count: number }) => timed(() => encoder.run(images[done++ % images.length]!), count),
       features: async ({ file }: { file: string }) => {

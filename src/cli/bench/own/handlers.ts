@@ -1,5 +1,6 @@
 // What our contenders share: the shape of their requests, timing with processor time, and peak memory.
 import { readFileSync } from 'node:fs';
+import type { Engine } from '../../../engine/program.js';
 import type { ContenderFacts, Timed } from '../contender.js';
 import { median } from '../statistics.js';
 
@@ -18,6 +19,14 @@ export async function timed(work: () => Promise<unknown>, count = 1): Promise<Ti
   const used = process.cpuUsage(before);
   return { ms, median_ms: median(ms), cpu_ms: (used.user + used.system) / 1000 };
 }
+
+/** What a record says of the engine that a contender of ours runs on. */
+export const engineFacts = (engine: Engine): ContenderFacts => ({
+  threads: engine.threads ?? 1,
+  versions: { [engine.name]: engine.version },
+  engine: engine.name,
+  device: engine.device,
+});
 
 /** Largest resident memory of this process so far; what it inherited from the one that started it does not count. */
 export function peakBytes(): number {

@@ -9,7 +9,7 @@ import { resolveEngine } from '../../../pretrain/prepare.js';
 import { startState } from '../../../pretrain/state.js';
 import { stepProgram } from '../../../pretrain/step.js';
 import { benchImages } from '../work.js';
-import { type Prepare, timed } from './handlers.js';
+import { engineFacts, type Prepare, timed } from './handlers.js';
 
 export interface TrainSetup {
   config: Config;
@@ -50,10 +50,7 @@ export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) =
   };
   return {
     facts: {
-      threads: engine.threads ?? 1,
-      versions: { [engine.name]: engine.version },
-      engine: engine.name,
-      device: engine.device,
+      ...engineFacts(engine),
       teacher_micro_batches: teacher,
       student_micro_batches: student,
     },
