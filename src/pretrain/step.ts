@@ -20,8 +20,9 @@ import { patchesFromBytes, patchesFromPlanes } from '../model/patches.js';
 import { readMaskInputs } from '../model/positions.js';
 import { type ModelSizes, maskTokens, modelSizes, patchCounts } from '../model/sizes.js';
 import { type AdamwScalars, adamw } from '../optim/adamw.js';
+import { parameterRows } from '../optim/rows.js';
 import { emaUpdate } from '../teacher/ema.js';
-import type { KeptSamples } from '../tensor/ops/index.js';
+import { flat, type KeptSamples, unflat } from '../tensor/ops/index.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
 import { imagesOf, targetsOf } from './targets.js';
 
@@ -187,7 +188,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     }
     const gradients = unfold(raw, Object.fromEntries(trained.map((n, j) => [n, sums[j]!])), s);
 
-    // Both optimisers, then the EMA of the updated student.
+    // Both optimisers, then the EMA of the updated student, on rows of many parameters each.
     const o = config.optim;
     const multipliers = { patchEmbedLr: o.patch_embed_lr_multiplier, normDecay: o.norm_decay_multiplier };
     const scalars = (lr: Tensor): AdamwScalars => ({
@@ -195,7 +196,11 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       correction1: i.correction1!,
       rootCorrection2: i.root_correction2!,
     });
-    const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
+    const updated = parameterRows(gradients, (name) => parameterGroup(name, multipliers)).map((row) => ({
+      ...row,
+      gradient: flat(row.names.map((name) => gradients[name]!)),
+    }));
+    const squares = updated.map(({ gradient }) => tf.sum(tf.square(gradient)));
     const gradientNorm = tf.sqrt(tf.addN(squares as never[]));
     const clip = o.clip_norm === null ? null : tf.minimum(tf.div(o.clip_norm, tf.add(gradientNorm, 1e-6)), 1);
     const out: NamedTensorMap = {
@@ -203,31 +208,45 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       gradient_norm: gradientNorm,
       ...teacher.outputs,
     };
+    const now = (names: string[]): Tensor => flat(names.map((name) => i[name]!));
+    const become = (names: string[], row: Tensor): void => {
+      const next = unflat(
+        row,
+        names.map((name) => inputs[name]!.shape),
+      );
+      for (const [j, name] of names.entries()) out[name] = next[j]!;
+    };
     const update = (
-      name: string,
+      names: string[],
       gradient: Tensor,
       lr: Tensor,
       group: { lr: number; decay: number },
     ): Tensor => {
-      const before = { value: i[name]!, m: i[name + FIRST_MOMENT]!, v: i[name + SECOND_MOMENT]! };
-      const next = adamw(before, gradient, scalars(lr), o, group);
-      out[name] = next.value;
-      out[name + FIRST_MOMENT] = next.m;
-      out[name + SECOND_MOMENT] = next.v;
+      const [m, v] = [FIRST_MOMENT, SECOND_MOMENT].map((moment) => names.map((name) => name + moment));
+      const next = adamw({ value: now(names), m: now(m!), v: now(v!) }, gradient, scalars(lr), o, group);
+      become(names, next.value);
+      become(m!, next.m);
+      become(v!, next.v);
       return next.value;
     };
-    for (const name of Object.keys(student)) {
-      if (isRope(name)) {
-        for (const p of options.reference ? [STUDENT, EMA] : []) out[p + name] = i[p + name]!;
+    for (const { names, group, gradient } of updated) {
+      if (names.some(isRope)) {
+        for (const n of names) for (const p of [STUDENT, EMA]) out[p + n] = i[p + n]!; // they stay as they are
         continue;
       }
-      const g = clip ? tf.mul(gradients[name]!, clip) : gradients[name]!;
-      const group = parameterGroup(name, multipliers);
-      const next = update(STUDENT + name, g, i.lr!, { lr: group.lr, decay: group.decay * o.weight_decay });
-      out[EMA + name] = emaUpdate(i[EMA + name]!, next, i.momentum!);
+      const g = clip ? tf.mul(gradient, clip) : gradient;
+      const decay = group.decay * o.weight_decay;
+      const next = update(
+        names.map((n) => STUDENT + n),
+        g,
+        i.lr!,
+        { lr: group.lr, decay },
+      );
+      const averaged = names.map((n) => EMA + n);
+      become(averaged, emaUpdate(now(averaged), next, i.momentum!));
     }
     for (const [name, g] of Object.entries(teacher.gradients)) {
-      update(CLUSTERING + name, g, i.clustering_lr!, { lr: 1, decay: o.clustering_weight_decay });
+      update([CLUSTERING + name], flat([g]), i.clustering_lr!, { lr: 1, decay: o.clustering_weight_decay });
     }
     if (options.reference) {
       out.targets = teacher.targets;

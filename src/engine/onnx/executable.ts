@@ -15,6 +15,7 @@ import type { Graph } from './ir.js';
 import { OUTPUT_PREFIX } from './lower.js';
 import { activationBytes } from './memory.js';
 import type { Binding, NativeSession, Value } from './native_session.js';
+import type { StateRows } from './state_rows.js';
 
 /** Element type and shape of a tensor; graphs have bools besides what a program may hold. */
 interface Spec {
@@ -72,6 +73,7 @@ export class OnnxExecutable implements Executable {
   constructor(
     private readonly program: Program,
     readonly graph: Graph,
+    rows: StateRows,
     private readonly session: NativeSession,
     private readonly engine: Pick<Engine, 'name' | 'device'>,
   ) {
@@ -81,12 +83,14 @@ export class OnnxExecutable implements Executable {
     this.bound = new Set(session.inputs.map((i) => i.name));
     this.bindings = [session.binding(), session.binding()];
     const made = new Set(graph.outputs.map((o) => o.name));
-    const [first, second] = this.sets;
+    for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
     for (const name of program.state) {
+      if (this.sets[0][name]) continue;
       const spec = program.inputs[name]!;
       const value = (): Value => session.valueFor(name, arrayOf(spec), spec.shape, spec.dtype);
-      first[name] = value();
-      second[name] = made.has(name) ? value() : first[name];
+      this.keep(name, value(), made.has(name) ? value() : undefined);
+    }
+    for (const name of Object.keys(this.sets[0])) {
       this.bindings.forEach((binding, i) => {
         if (this.bound.has(name)) binding.input(name, this.sets[i]![name]!);
         if (made.has(name)) binding.output(OUTPUT_PREFIX + name, this.sets[1 - i]![name]!);
@@ -94,10 +98,32 @@ export class OnnxExecutable implements Executable {
     }
   }
 
+  private keep(name: string, first: Value, second = first): void {
+    this.sets[0][name] = first;
+    this.sets[1][name] = second;
+  }
+
+  /** State tensors side by side in the memory of one row, on the host. */
+  private layOut(row: string, names: string[], changes: boolean): void {
+    const { session, program } = this;
+    const shapes = names.map((name) => program.inputs[name]!.shape);
+    const length = shapes.reduce((n, shape) => n + elements(shape), 0);
+    const memories = Array.from({ length: changes ? 2 : 1 }, () => new Float32Array(length));
+    const [first, second] = memories.map((all) => session.hostValue(all, [length], 'float32'));
+    this.keep(row, first!, second);
+    let from = 0;
+    for (const [i, name] of names.entries()) {
+      const to = from + elements(shapes[i]!);
+      const parts = memories.map((all) => session.hostValue(all.subarray(from, to), shapes[i]!, 'float32'));
+      this.keep(name, parts[0]!, parts[1]);
+      from = to;
+    }
+  }
+
   /** Where each state tensor lies: state that only kernels of the CPU read stays on the host, whatever the device. */
   get locations(): Record<string, 'host' | 'device'> {
-    const current = Object.entries(this.sets[this.reading]);
-    return Object.fromEntries(current.map(([name, { data }]) => [name, data ? 'host' : 'device']));
+    const place = (name: string) => (this.sets[this.reading][name]!.data ? 'host' : 'device');
+    return Object.fromEntries(this.program.state.map((name) => [name, place(name)]));
   }
 
   setState(values: Record<string, Values>): void {

@@ -9,6 +9,7 @@ import type { Graph } from './ir.js';
 import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
+import { stateRows } from './state_rows.js';
 import { trace } from './trace.js';
 import { noAdapter, webgpuRules } from './webgpu.js';
 
@@ -76,13 +77,14 @@ export class OnnxEngine implements Engine {
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
     const trains = graph.outputs.some(({ name }) => program.state.includes(name));
     if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
-    const model = lower(graph, {
+    const laid = this.device === 'cpu' ? stateRows(graph, program.state) : { graph, rows: {} };
+    const model = lower(laid.graph, {
       keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
       ...(this.device === 'webgpu' ? { instead: webgpuRules } : {}),
     });
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
     const session = this.session(model, `program ${program.name}`, 'basic');
-    return new OnnxExecutable(program, graph, session, this);
+    return new OnnxExecutable(program, laid.graph, laid.rows, session, this);
   }
 
   private failure(what: string, { message }: Error): EngineError {

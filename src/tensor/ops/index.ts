@@ -1,5 +1,6 @@
 // The composite ops that the model, the losses and the optimisers are written in.
 export * from './attention.js';
+export * from './flat.js';
 export * from './losses.js';
 export * from './mlp.js';
 export * from './norm.js';

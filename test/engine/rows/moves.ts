@@ -1,5 +1,6 @@
 // Conformance rows of the kernels that move data.
 
+import { flat, unflat } from '../../../src/tensor/ops/index.js';
 import { tf } from '../../../src/tensor/tf.js';
 import * as o from '../float64.js';
 import { indices, moved, normal, type Row } from './row.js';
@@ -66,6 +67,31 @@ export const moves: Row[] = [
     normal(3, 1, 4),
     (x) => tf.tile(x, [1, 5, 1]),
     (x) => o.build([3, 5, 4], (i) => o.at(x, i)),
+  ),
+  {
+    name: 'Flat',
+    inputs: { a: normal(3, 4), b: normal(5), c: normal(2, 1, 3) },
+    run: (i) => flat([i.a!, i.b!, i.c!]),
+    oracle: (i) => o.nd([23], [...i.a!.data, ...i.b!.data, ...i.c!.data]),
+    wrt: [],
+  },
+  {
+    name: 'Unflat',
+    inputs: { x: normal(23) },
+    run: (i) => unflat(i.x!, [[3, 4], [5], [2, 1, 3]]),
+    oracle: (i) => [
+      o.nd([3, 4], i.x!.data.slice(0, 12)),
+      o.nd([5], i.x!.data.slice(12, 17)),
+      o.nd([2, 1, 3], i.x!.data.slice(17)),
+    ],
+    wrt: [],
+  },
+  moved(
+    'Unflat of one',
+    normal(12),
+    (x) => unflat(x, [[3, 4]])[0]!,
+    (x) => o.reshape(x, [3, 4]),
+    [],
   ),
   {
     name: 'SplitV',

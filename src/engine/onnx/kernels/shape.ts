@@ -136,3 +136,26 @@ function splitSizes(x: Value, attrs: Attrs): number[] {
     axis,
   );
 }
+
+/** Source: tensor/ops/flat.ts. */
+moves('Flat', {
+  inputs: null,
+  infer: (values) => [[[values.reduce((n, v) => n + elements(v.shape), 0)], values[0]!.dtype]],
+  lower: (b, node, names) => {
+    const rows = names.map((name, i) => b.reshape(name, [elements(node.inputs[i]!.shape)]));
+    return [rows.length === 1 ? rows[0]! : b.node('Concat', rows, { axis: 0 })];
+  },
+});
+
+moves('Unflat', {
+  inputs: ['x'],
+  infer: ([x], attrs) => (attrs.shapes as number[][]).map((shape) => [shape, x!.dtype]),
+  lower: (b, node, [x]) => {
+    const shapes = node.outputs.map((v) => v.shape);
+    const rows =
+      shapes.length === 1
+        ? [x!]
+        : b.nodeN('Split', [x!, b.i64(shapes.map(elements))], shapes.length, { axis: 0 });
+    return rows.map((row, i) => b.reshape(row, shapes[i]!));
+  },
+});
