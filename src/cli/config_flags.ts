@@ -21,6 +21,10 @@ export const configFlags = {
   seed: Flags.integer({ description: 'seed of everything random', min: 0 }),
   engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
   device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
+  gpu: Flags.integer({
+    description: 'number of the NVIDIA GPU, from 0 as nvidia-smi counts, or among CUDA_VISIBLE_DEVICES',
+    min: 0,
+  }),
   threads: Flags.integer({
     description: 'threads that compute; half as many decode images (default: physical cores)',
     min: 1,
@@ -45,6 +49,7 @@ export interface ConfigFlagValues {
   seed?: number;
   engine?: string;
   device?: string;
+  gpu?: number;
   threads?: number;
   'micro-batch'?: number;
   set: string[];
@@ -61,6 +66,7 @@ export function overridesOf(flags: ConfigFlagValues): Mapping {
     engine: defined({
       name: flags.engine,
       device: flags.device,
+      gpu: flags.gpu,
       threads: flags.threads,
       micro_batch: flags['micro-batch'],
     }),

@@ -29,6 +29,10 @@ export const evalFlags = {
   }),
   engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
   device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
+  gpu: Flags.integer({
+    description: 'number of the NVIDIA GPU, from 0 as nvidia-smi counts, or among CUDA_VISIBLE_DEVICES',
+    min: 0,
+  }),
   threads: Flags.integer({
     description: 'threads that compute; half as many decode images (default: physical cores)',
     min: 1,
@@ -51,6 +55,7 @@ export interface EvalFlags {
   floors: boolean;
   engine?: string;
   device?: string;
+  gpu?: number;
   threads?: number;
   memory?: string;
   limit?: number;

@@ -28,6 +28,7 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
   const engine = await openEngine({
     name: (flags.engine ?? 'auto') as EngineName | 'auto',
     device: (flags.device ?? 'auto') as DeviceName | 'auto',
+    gpu: flags.gpu ?? null,
     threads: flags.threads ?? null,
     purpose: 'evaluate',
   });

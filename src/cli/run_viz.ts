@@ -32,6 +32,7 @@ export interface VizFlags {
   weights: 'ema' | 'student';
   engine?: string;
   device?: string;
+  gpu?: number;
   threads?: number;
   force: boolean;
   quiet: boolean;
@@ -50,6 +51,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
   const engine = await openEngine({
     name: (flags.engine ?? 'auto') as EngineName | 'auto',
     device: (flags.device ?? 'auto') as DeviceName | 'auto',
+    gpu: flags.gpu ?? null,
     threads: flags.threads ?? null,
     purpose: 'evaluate',
   });

@@ -9,7 +9,7 @@ import { hasMlpHead } from './sizes.js';
 export type CanonicalConfig = Record<string, unknown>;
 
 /** Sections and keys that change no number of the run (paths, logging and the number of decoding threads besides). */
-const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/];
+const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/, /^engine\.gpu$/];
 
 /** Keys that this run does not read, because another setting makes them idle. Only keys younger than the first runs stand here. */
 function idle(config: Config): RegExp[] {

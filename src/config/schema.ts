@@ -150,6 +150,8 @@ const train = section({
 const engine = section({
   name: choice('auto', 'onnx', 'tensorflow', 'reference').default('auto'),
   device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
+  /** Number of the NVIDIA GPU, from 0 as nvidia-smi counts; null: the first. Changes no number. */
+  gpu: countOrNull(0).default(null),
   /** Threads that compute; null: the physical cores that the process may use (src/cores.ts). */
   threads: countOrNull().default(null),
   /** Images that go through teacher and student at a time, a divisor of the batch; null: as the two keys below say. */

@@ -3,6 +3,7 @@ import { usableCores } from '../cores.js';
 import { EngineError } from '../errors.js';
 import { tf } from '../tensor/tf.js';
 import { withExtractor } from './extractor.js';
+import { chooseGpu } from './gpu/choose.js';
 import { type DeviceName, type Engine, type EngineName, elements, type Program } from './program.js';
 
 /** What to type to get onnxruntime's CUDA provider; its install script takes the flag. */
@@ -13,6 +14,8 @@ export interface EngineRequest {
   name: EngineName | 'auto';
   device: DeviceName | 'auto';
   threads: number | null;
+  /** Number of the NVIDIA GPU, from 0 (gpu/choose.ts); null: what CUDA shows first. */
+  gpu?: number | null;
   /** `evaluate`: most of the work is frozen encoders, which onnxruntime can run on CUDA although it cannot train there. */
   purpose?: 'train' | 'evaluate';
 }
@@ -24,7 +27,8 @@ export interface EngineRequest {
  */
 export async function openEngine(request: EngineRequest): Promise<Engine> {
   const threads = request.threads ?? usableCores();
-  const { name, device } = request;
+  const { name, gpu } = request;
+  const device = typeof gpu === 'number' ? chooseGpu(gpu, request.device) : request.device;
   process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
   if (name === 'auto' && device !== 'webgpu') {
     const { loadTensorflow } = await import('./tensorflow.js');

@@ -54,6 +54,7 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
   const engine = await openEngine({
     name: config.engine.name,
     device: config.engine.device,
+    gpu: config.engine.gpu,
     threads: config.engine.threads,
   });
   const resolved = resolveEngine(config, engine);

@@ -46,6 +46,7 @@ describe('identity', () => {
     expect(unmoved).toEqual([
       ...['loss.mlp_layers', 'loss.mlp_hidden', 'loss.mlp_bottleneck', 'loss.huber_delta'], // of other losses
       'data.source',
+      'engine.gpu',
       'engine.workers',
       'health.every',
       'health.max_bad_steps',
