@@ -232,17 +232,54 @@ function cost(report: Report, { column, entries }: ColumnTable): Chart | undefin
     xName: `floating-point operations of training, 10^${power}`,
     yName: `${column.label}, %`,
   });
-  const taken: { x: number; y: number }[] = [];
-  for (const p of [...points].sort((a, b) => b.score - a.score)) {
-    const [px, py] = [x(p.flop / 10 ** power), y(p.score)];
-    const isBase = p.arm === study.plan.baseline;
-    body.push(circle(px, py, isBase ? 5 : 4, `fill="${isBase ? COLOURS[0] : COLOURS[1]}"`));
-    const end = px > right - 120;
-    let at = py + 4;
-    while (taken.some((t) => Math.abs(t.y - at) < 11 && Math.abs(t.x - px) < 130)) at += 11; // labels below each other
-    taken.push({ x: px, y: at });
-    body.push(text(px + (end ? -8 : 8), at, p.name, `font-size="10.5"${end ? ' text-anchor="end"' : ''}`));
-  }
+  const dots = points.map((p) => ({ ...p, x: x(p.flop / 10 ** power), y: y(p.score) }));
+  const isBase = ({ arm }: { arm: number }): boolean => arm === study.plan.baseline;
+  body.push(...labels(dots, left, right + 36, bottom));
+  for (const dot of [...dots].sort((a, b) => Number(isBase(a)) - Number(isBase(b))))
+    body.push(circle(dot.x, dot.y, isBase(dot) ? 5 : 4, `fill="${isBase(dot) ? COLOURS[0] : COLOURS[1]}"`));
   const title = `${column.label} against the cost of training`;
   return { name: fileName('cost', column.key), title, svg: svg(680, bottom + 46, title, body) };
+}
+
+interface Dot {
+  name: string;
+  x: number;
+  y: number;
+}
+
+/** The dots' names beside them where there is room, else as near as there is, at the end of a thin line. */
+function labels(dots: readonly Dot[], left: number, right: number, bottom: number): string[] {
+  const [height, perLetter, gap] = [12, 5.4, 8];
+  const taken = dots.map((d) => ({ x1: d.x - 5, x2: d.x + 5, y1: d.y - 5, y2: d.y + 5 }));
+  return [...dots]
+    .sort((a, b) => a.y - b.y)
+    .flatMap((dot) => {
+      const width = dot.name.length * perLetter;
+      const steps = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? i / 2 : -(i + 1) / 2) * (height / 2));
+      const places = steps.flatMap((down) =>
+        [1, -1].map((side) => {
+          const from = dot.x + side * (down === 0 ? gap : 2 * gap);
+          const [x1, x2] = side > 0 ? [from, from + width] : [from - width, from];
+          return {
+            down,
+            side,
+            from,
+            box: { x1, x2, y1: dot.y + down - height / 2, y2: dot.y + down + height / 2 },
+          };
+        }),
+      );
+      const free = places.find(
+        ({ box }) =>
+          box.x1 > left &&
+          box.x2 < right &&
+          box.y2 < bottom &&
+          !taken.some((t) => t.x1 < box.x2 && t.x2 > box.x1 && t.y1 < box.y2 && t.y2 > box.y1),
+      );
+      const { down, side, from, box } = free ?? places[0]!;
+      taken.push(box);
+      const anchor = side < 0 ? ' text-anchor="end"' : '';
+      const name = text(from, dot.y + down + 4, dot.name, `font-size="10.5"${anchor}`);
+      if (down === 0) return [name];
+      return [line(dot.x, dot.y, from - side * 2, dot.y + down, 'stroke="#999" stroke-width="0.7"'), name];
+    });
 }
