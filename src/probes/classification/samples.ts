@@ -17,8 +17,8 @@ export interface StoredFeatures {
 /** Features by source of one set of images. */
 export interface Samples {
   readonly count: number;
-  /** Those of the images `chosen`, in that order; of one source only, if it is named. */
-  gather(chosen: ArrayLike<number>, only?: string): Promise<SourceFeatures>;
+  /** Those of the images `chosen`, in that order; of one source only, if it is named. `into` is written over: fresh memory for every batch keeps the garbage collector busy. */
+  gather(chosen: ArrayLike<number>, only?: string, into?: SourceFeatures): Promise<SourceFeatures>;
   /** Those of images first to first + count - 1. */
   range(first: number, count: number): Promise<SourceFeatures>;
 }
@@ -49,8 +49,7 @@ export async function openSamples(
     return {
       count: images,
       range,
-      async gather(chosen, only) {
-        const out = empty(chosen.length, only);
+      async gather(chosen, only, out = empty(chosen.length, only)) {
         for (let i = 0; i < chosen.length; i++) {
           const one = await range(chosen[i]!, 1, only);
           for (const { name, size } of wanted(only)) out[name]!.set(one[name]!, i * size);
@@ -70,8 +69,7 @@ export async function openSamples(
       Object.fromEntries(
         sizes.map(({ name, size }) => [name, all[name]!.subarray(first * size, (first + count) * size)]),
       ),
-    async gather(chosen, only) {
-      const out = empty(chosen.length, only);
+    async gather(chosen, only, out = empty(chosen.length, only)) {
       for (const { name, size } of wanted(only)) {
         for (let i = 0; i < chosen.length; i++) {
           out[name]!.set(all[name]!.subarray(chosen[i]! * size, (chosen[i]! + 1) * size), i * size);

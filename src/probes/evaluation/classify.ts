@@ -11,7 +11,7 @@ import { type GridState, trainClassificationGrid } from '../classification/grid.
 import { knnClassification } from '../classification/knn.js';
 import type { ClassificationProtocol, SourceName } from '../classification/protocol.js';
 import { openSamples, type Samples, sampleVectors } from '../classification/samples.js';
-import { type FeatureSource, featureSources } from '../classification/sources.js';
+import { type FeatureSource, featureSources, type SourceFeatures } from '../classification/sources.js';
 import { augmentedBatches } from './augmented.js';
 import { type EvaluationData, featuresOf, type SetFeatures, type Watch } from './dataset.js';
 import type { EvaluationState } from './state.js';
@@ -321,11 +321,13 @@ async function batches(
   const { protocol, split, seed } = request;
   if (protocol.features === 'augmented') return augmentedBatches(request, sources, (i) => first(labels[i]!));
   const draw = sampler(split.train.length, protocol.batch, seed);
+  let features: SourceFeatures | undefined; // a batch has been used when the next one is asked for
   return async (step) => {
     const chosen = draw(step).map((at) => split.train[at]!);
-    const features = await samples.gather(chosen);
+    const own = await samples.gather(chosen, undefined, features);
+    features = own;
     return {
-      features: Object.fromEntries(sources.map(({ name }) => [name, features[name]!])),
+      features: Object.fromEntries(sources.map(({ name }) => [name, own[name]!])),
       labels: chosen.map((i) => first(labels[i]!)),
     };
   };

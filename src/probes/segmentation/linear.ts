@@ -141,14 +141,16 @@ async function trainLinear(
   try {
     executable.setState(tensors);
     let savedAt = performance.now();
+    let features: Float32Array | undefined; // of one batch after another
+    let labels: Uint8Array | undefined;
     for (let step = now.step; step < steps; step++) {
       if (request.signal?.aborted) {
         await save(step);
         throw new InterruptedError(`the linear segmentation heads stopped after ${step} of ${steps} steps`);
       }
       const chosen = draw(step).map((i) => split.train[i]!);
-      const features = await gather(train.features, chosen, sizes);
-      const labels = await gather(train.labels, chosen, sizes);
+      features = await gather(train.features, chosen, sizes, features);
+      labels = await gather(train.labels, chosen, sizes, labels);
       const shape = scheduleShape(step, steps, protocol.warmup_steps, 0);
       const { correction1, rootCorrection2 } = adamwCorrections(step + 1, optimiser);
       const outputs = await executable.run({
@@ -178,10 +180,11 @@ async function gather<T extends Float32Array | Uint8Array>(
   source: RowSource<T>,
   images: Int32Array,
   { rows, columns }: LinearSizes,
+  into?: T,
 ): Promise<T> {
   const patches = rows * columns;
   const size = patches * source.width;
-  let out: T | undefined;
+  let out = into;
   for (let i = 0; i < images.length; i++) {
     const values = await source.read(images[i]! * patches, patches);
     out ??= new (values.constructor as new (length: number) => T)(images.length * size);
