@@ -1,4 +1,5 @@
 // Resampling of byte images exactly as Pillow does it: bicubic with antialiasing (images) and nearest (label maps).
+import { type Pass, runPasses, type Weights } from './passes.js';
 
 /** An image of RGB bytes, laid out [height, width, 3]. */
 export interface RawImage {
@@ -24,7 +25,7 @@ export interface Box {
 
 const PRECISION_BITS = 22; // fixed point as in Pillow: 32 bits less 8 of the pixel less 2 of head room
 const BICUBIC_SUPPORT = 2;
-const UNROLL = 3; // taps of one turn of the inner loops
+const UNROLL = 3; // taps of one turn of a pass
 
 /** Cubic convolution with a = -0.5 (Keys 1981; Catmull-Rom). */
 function bicubicFilter(distance: number): number {
@@ -32,13 +33,6 @@ function bicubicFilter(distance: number): number {
   if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
   if (x < 2) return ((-0.5 * x + 2.5) * x - 4) * x + 2;
   return 0;
-}
-
-/** For each output pixel of a part of a line: the first input pixel, and the fixed-point weights of it and the following ones (rows of `taps`). */
-interface Weights {
-  taps: number;
-  first: Int32Array;
-  values: Int32Array;
 }
 
 /** Pixels `start` to `start + count - 1` of a line. */
@@ -98,141 +92,36 @@ export function resizeBicubic(
   checkBox({ height: outHeight, width: outWidth }, window);
   const rowsLost = box.height - outHeight;
   const verticalFirst = rowsLost > 0 && rowsLost > 2 * (box.width - outWidth);
-  const input: Rows = {
-    data: image.data,
-    start: (box.top * image.width + box.left) * 3,
-    stride: image.width * 3,
-    height: box.height,
-    width: box.width,
-  };
   const columns = bicubicWeights(box.width, outWidth, { start: window.left, count: window.width });
   const rows = bicubicWeights(box.height, outHeight, { start: window.top, count: window.height });
-  const wide = !mirror && box.width === outWidth && box.width === window.width ? undefined : columns;
-  const high = box.height === outHeight && box.height === window.height ? undefined : rows;
-  const needed = verticalFirst ? neededColumns(input, wide) : neededRows(input, high);
-  const result = verticalFirst
-    ? horizontalPass(verticalPass(needed, high), wide, mirror)
-    : verticalPass(horizontalPass(needed, wide, mirror), high);
-  if (result === input) return crop(image, box);
-  return { data: result.data, height: window.height, width: window.width };
-}
-
-/** A box inside a buffer: row y begins at start + y * stride and holds width * 3 bytes. */
-interface Rows {
-  data: Uint8Array;
-  start: number;
-  stride: number;
-  height: number;
-  width: number;
-}
-
-/** First and last-plus-one input pixel that any of the weights reads; `first` then counts from there. */
-function claim(weights: Weights, inSize: number): { low: number; high: number } {
-  const { first, taps } = weights;
-  const low = first[0]!;
-  const high = Math.min(inSize, first[first.length - 1]! + taps);
-  for (let o = 0; o < first.length; o++) first[o]! -= low;
-  return { low, high };
-}
-
-function neededRows(rows: Rows, weights: Weights | undefined): Rows {
-  if (!weights) return rows;
-  const { low, high } = claim(weights, rows.height);
-  return { ...rows, start: rows.start + low * rows.stride, height: high - low };
-}
-
-function neededColumns(rows: Rows, weights: Weights | undefined): Rows {
-  if (!weights) return rows;
-  const { low, high } = claim(weights, rows.width);
-  return { ...rows, start: rows.start + low * 3, width: high - low };
-}
-
-/** Every row by `weights`; as it is without. */
-function horizontalPass(rows: Rows, weights: Weights | undefined, mirror: boolean): Rows {
-  if (!weights) return rows;
-  const source = rows.data;
-  const { taps, first, values } = weights;
-  const outWidth = first.length;
-  const out = new Uint8ClampedArray(rows.height * outWidth * 3);
-  const half = 1 << (PRECISION_BITS - 1);
-  const step = mirror ? -3 : 3;
-  for (let y = 0; y < rows.height; y++) {
-    const rowStart = rows.start + y * rows.stride;
-    let at = (y * outWidth + (mirror ? outWidth - 1 : 0)) * 3;
-    for (let x = 0, w = 0; x < outWidth; x++, at += step) {
-      let red = half;
-      let green = half;
-      let blue = half;
-      let p = rowStart + first[x]! * 3;
-      for (const end = w + taps; w < end; w += 3, p += 9) {
-        const a = values[w]!;
-        const b = values[w + 1]!;
-        const c = values[w + 2]!;
-        red =
-          (red + Math.imul(source[p]!, a) + Math.imul(source[p + 3]!, b) + Math.imul(source[p + 6]!, c)) | 0;
-        green =
-          (green +
-            Math.imul(source[p + 1]!, a) +
-            Math.imul(source[p + 4]!, b) +
-            Math.imul(source[p + 7]!, c)) |
-          0;
-        blue =
-          (blue +
-            Math.imul(source[p + 2]!, a) +
-            Math.imul(source[p + 5]!, b) +
-            Math.imul(source[p + 8]!, c)) |
-          0;
-      }
-      out[at] = red >> PRECISION_BITS;
-      out[at + 1] = green >> PRECISION_BITS;
-      out[at + 2] = blue >> PRECISION_BITS;
-    }
-  }
+  const wide = mirror || box.width !== outWidth || box.width !== window.width;
+  const high = box.height !== outHeight || box.height !== window.height;
+  if (!wide && !high) return crop(image, box);
+  const part = { ...box }; // what the passes read of it
+  if (wide) [part.left, part.width] = claim(columns, part.left, part.width);
+  if (high) [part.top, part.height] = claim(rows, part.top, part.height);
+  const stride = image.width * 3;
+  const start = part.top * stride + part.left * 3;
+  const data = image.data.subarray(start, start + (part.height - 1) * stride + part.width * 3);
+  const passes: Pass[] = [
+    ...(wide ? [{ along: 'row' as const, weights: columns, mirror }] : []),
+    ...(high ? [{ along: 'column' as const, weights: rows }] : []),
+  ];
+  if (verticalFirst) passes.reverse();
+  const { height, width } = part;
   return {
-    data: new Uint8Array(out.buffer),
-    start: 0,
-    stride: outWidth * 3,
-    height: rows.height,
-    width: outWidth,
+    data: runPasses({ data, stride, height, width }, passes),
+    height: window.height,
+    width: window.width,
   };
 }
 
-/** Every column by `weights`; as it is without. */
-function verticalPass(rows: Rows, weights: Weights | undefined): Rows {
-  if (!weights) return rows;
-  const source = rows.data;
-  const stride = rows.stride;
-  const { taps, first, values } = weights;
-  const outHeight = first.length;
-  const bytes = rows.width * 3;
-  const out = new Uint8ClampedArray(outHeight * bytes);
-  const sums = new Int32Array(bytes); // a whole row at a time: memory is read in order
-  const half = 1 << (PRECISION_BITS - 1);
-  for (let y = 0; y < outHeight; y++) {
-    sums.fill(half);
-    const to = y * bytes;
-    let w = y * taps;
-    let from = rows.start + first[y]! * stride;
-    for (const last = w + taps - 3; w < last; w += 3, from += 3 * stride) {
-      const a = values[w]!;
-      const b = values[w + 1]!;
-      const c = values[w + 2]!;
-      for (let i = 0; i < bytes; i++) {
-        const p = from + i;
-        const upper = Math.imul(source[p]!, a) + Math.imul(source[p + stride]!, b);
-        sums[i] = (sums[i]! + upper + Math.imul(source[p + 2 * stride]!, c)) | 0;
-      }
-    }
-    const a = values[w]!;
-    const b = values[w + 1]!;
-    const c = values[w + 2]!;
-    for (let i = 0; i < bytes; i++) {
-      const p = from + i;
-      const upper = Math.imul(source[p]!, a) + Math.imul(source[p + stride]!, b);
-      out[to + i] = ((sums[i]! + upper + Math.imul(source[p + 2 * stride]!, c)) | 0) >> PRECISION_BITS;
-    }
-  }
-  return { data: new Uint8Array(out.buffer), start: 0, stride: bytes, height: outHeight, width: rows.width };
+/** First pixel of a line at `start` that any of the weights reads, and how many from there on; `first` then counts from it. */
+function claim({ first, taps }: Weights, start: number, length: number): [start: number, length: number] {
+  const low = first[0]!;
+  const high = Math.min(length, first[first.length - 1]! + taps);
+  for (let o = 0; o < first.length; o++) first[o]! -= low;
+  return [start + low, high - low];
 }
 
 /**
