@@ -23,8 +23,9 @@ export interface ClusteringOptions extends SinkhornOptions {
   predictionTemperature: number;
 }
 
-/** Logits of one run of positions fill about this many values: what a core's cache holds. */
+/** Logits of one run of positions fill about this many values, what a core's cache holds, but have no fewer rows than a product is fast with. */
 const CHUNK = 1 << 19;
+const LEAST_ROWS = 128;
 
 /**
  * One clustering step on teacher patches [N * B, D] (position-major). Gradients reach the layer only, never the teacher.
@@ -39,7 +40,8 @@ export function cluster(
   const [rows, width] = patches.shape as [number, number];
   const positions = rows / batch;
   const prototypes = w['layer.weight']!.shape[0]!;
-  const most = o.variant === 'standard' ? positions : Math.max(1, Math.floor(CHUNK / (batch * prototypes)));
+  const inCache = Math.floor(CHUNK / (batch * prototypes));
+  const most = o.variant === 'standard' ? positions : Math.max(1, inCache, Math.ceil(LEAST_ROWS / batch));
   const parts: Clustering[] = [];
   for (let first = 0; first < positions; first += most) {
     const count = Math.min(most, positions - first);
@@ -47,7 +49,7 @@ export function cluster(
     parts.push(clusterPositions(w, part, batch, o, rows));
   }
   if (parts.length === 1) return parts[0]!;
-  const sum = (values: Tensor[]): Tensor => tf.addN(values as never[]);
+  const sum = (values: Tensor[]): Tensor => values.reduce((a, b) => tf.add(a, b)); // one after another: none waits for the last
   return {
     assignments: tf.concat(
       parts.map((p) => p.assignments),

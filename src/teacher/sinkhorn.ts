@@ -20,16 +20,16 @@ export function sinkhorn(logits: Tensor, o: SinkhornOptions): Tensor {
   const scaled = tf.mul(tf.reshape(logits, [n, b, k]), 1 / o.temperature);
   const m = tf.exp(tf.sub(scaled, tf.sub(tf.max(scaled, 1, true), 50)));
   let row: Tensor = tf.fill([n, 1, b], 1);
-  let column: Tensor = tf.fill([n, k, 1], 1);
+  let column: Tensor = tf.fill([n, 1, k], 1);
   for (let i = 0; i < o.iterations; i++) {
-    const columnSum = tf.reshape(product(row, m), [n, k, 1]);
+    const columnSum = product(row, m);
     column = tf.div(column, tf.add(tf.mul(column, columnSum), 1e-8));
-    const rowSum = tf.reshape(product(m, column), [n, 1, b]);
+    const rowSum = tf.reshape(product(m, tf.reshape(column, [n, k, 1])), [n, 1, b]);
     // Columns sum to 1, then rows: each round the factors drift apart by b / k, and many rounds would leave float32.
     const scaled = b === k ? row : tf.mul(row, k / b);
     row = tf.div(scaled, tf.add(tf.mul(row, rowSum), 1e-8));
     column = b === k ? column : tf.mul(column, b / k);
   }
-  const assigned = tf.mul(tf.mul(m, tf.reshape(row, [n, b, 1])), tf.reshape(column, [n, 1, k]));
+  const assigned = tf.mul(tf.mul(m, tf.reshape(row, [n, b, 1])), column);
   return tf.reshape(assigned, [positions, batch, k]);
 }

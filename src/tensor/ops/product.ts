@@ -27,10 +27,12 @@ export function product(a: Tensor, b: Tensor, options: ProductOptions = {}): Ten
 
 /**
  * Gradient of a weight in the official layout [out, in] for y = x @ w^T: dy^T @ x. The narrower operand is transposed:
- * for x as (x^T @ dy)^T, where x^T is shared by all weights that read x and the last transpose is as small as the weight.
+ * for x as (x^T @ dy)^T, where x^T is shared by all weights that read x and the last transpose is as small as the weight,
+ * unless there are so few rows that the weight is the largest of all.
  */
 export function weightGradient(x: Tensor, dy: Tensor, alpha = 1): Tensor {
-  if (x.shape[1]! > dy.shape[1]!) return product(tf.transpose(dy, [1, 0]), x, { alpha });
+  const [rows, width] = x.shape as [number, number];
+  if (width > dy.shape[1]! || width > rows) return product(tf.transpose(dy, [1, 0]), x, { alpha });
   return tf.transpose(product(tf.transpose(x, [1, 0]), dy, { alpha }), [1, 0]);
 }
 
