@@ -200,7 +200,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       ...row,
       gradient: flat(row.names.map((name) => gradients[name]!)),
     }));
-    const squares = updated.map(({ gradient }) => tf.sum(tf.square(gradient)));
+    const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
     const gradientNorm = tf.sqrt(tf.addN(squares as never[]));
     const clip = o.clip_norm === null ? null : tf.minimum(tf.div(o.clip_norm, tf.add(gradientNorm, 1e-6)), 1);
     const out: NamedTensorMap = {
