@@ -4,7 +4,7 @@ import { primitive } from './primitive.js';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** The values of all tensors one after another, [N]. Where the engine keeps them side by side in that order, nothing moves. */
+/** The values of all tensors one after another, [N]. Where the engine keeps them side by side in that order, nothing moves. Has no gradient. */
 export function flat(tensors: readonly Tensor[]): Tensor {
   return primitive('Flat', { ...tensors } as never, {}, () => {
     const rows = tensors.map((t) => tf.reshape(t, [t.size]));
@@ -12,7 +12,7 @@ export function flat(tensors: readonly Tensor[]): Tensor {
   });
 }
 
-/** The reverse of `flat`: x [N] cut into tensors of these shapes. */
+/** The reverse of `flat`: x [N] cut into tensors of these shapes. Has no gradient. */
 export function unflat(x: Tensor, shapes: readonly number[][]): Tensor[] {
   return [
     primitive<Tensor | Tensor[]>('Unflat', { x }, { shapes }, () => {

@@ -188,6 +188,20 @@ export const opRows: Row[] = [
       o.build([2, 5, 3], ([t, b, c]) => (chosen.includes(b!) ? o.at(i.y!, [t!, chosen.indexOf(b!), c!]) : 0)),
   },
   {
+    name: 'flat',
+    inputs: { a: normal(3, 4), b: normal(5) },
+    run: (i) => ops.flat([i.a!, i.b!]),
+    oracle: (i) => o.nd([17], [...i.a!.data, ...i.b!.data]),
+    wrt: [], // nothing is differentiated through the optimiser's rows
+  },
+  {
+    name: 'unflat',
+    inputs: { x: normal(17) },
+    run: (i) => ops.unflat(i.x!, [[3, 4], [5]]),
+    oracle: (i) => [o.nd([3, 4], i.x!.data.slice(0, 12)), o.nd([5], i.x!.data.slice(12))],
+    wrt: [],
+  },
+  {
     name: 'repeatRows',
     inputs: { x: normal(3, 4) },
     run: (i) => ops.repeatRows(i.x!, 5),
