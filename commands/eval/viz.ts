@@ -1,7 +1,7 @@
 // capi eval viz: PCA pictures of patch features, prototype maps, and one page that shows them.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { evalFlags } from '../../src/cli/eval_flags.js';
+import { engineFlags } from '../../src/cli/engine_flags.js';
 
 export default class EvalViz extends BaseCommand<typeof EvalViz> {
   static override summary =
@@ -36,9 +36,7 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
     }),
     out: Flags.string({ description: 'folder of the page', default: 'viz', helpValue: 'DIR' }),
     weights: Flags.option({ options: ['ema', 'student'] as const, default: 'ema' })(),
-    engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
-    device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-    gpu: evalFlags.gpu,
+    ...engineFlags,
     threads: Flags.integer({ description: 'threads of the engine', min: 1 }),
     force: Flags.boolean({ description: 'replace the pictures of an earlier page in DIR' }),
   };

@@ -1,6 +1,7 @@
 // The flags that choose and change a config: the same on every command that takes one.
 import { Flags } from '@oclif/core';
 import type { Mapping } from '../config/keys.js';
+import { type EngineFlagValues, engineFlags } from './engine_flags.js';
 
 /** Which program of a config a command looks at. */
 export const programFlags = {
@@ -19,16 +20,7 @@ export const configFlags = {
   data: Flags.string({ description: 'image source, e.g. folder:DIR', helpValue: 'SOURCE' }),
   steps: Flags.integer({ description: 'length of the run; schedules are shares of it', min: 1 }),
   seed: Flags.integer({ description: 'seed of everything random', min: 0 }),
-  engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
-  device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-  gpu: Flags.integer({
-    description: 'number of the NVIDIA GPU, from 0 as nvidia-smi counts, or among CUDA_VISIBLE_DEVICES',
-    min: 0,
-  }),
-  threads: Flags.integer({
-    description: 'threads that compute; half as many decode images (default: physical cores)',
-    min: 1,
-  }),
+  ...engineFlags,
   'micro-batch': Flags.integer({
     description:
       'images at a time through the model, a divisor of the batch: less memory, the loss of the full batch',
@@ -43,14 +35,10 @@ export const configFlags = {
   }),
 };
 
-export interface ConfigFlagValues {
+export interface ConfigFlagValues extends EngineFlagValues {
   data?: string;
   steps?: number;
   seed?: number;
-  engine?: string;
-  device?: string;
-  gpu?: number;
-  threads?: number;
   'micro-batch'?: number;
   set: string[];
 }

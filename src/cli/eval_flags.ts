@@ -1,5 +1,6 @@
 // The flags of capi eval cls and capi eval seg.
 import { Args, Flags } from '@oclif/core';
+import { type EngineFlagValues, engineFlags } from './engine_flags.js';
 
 export const evalArgs = {
   encoder: Args.string({ description: 'one or more encoders', required: true, multiple: true }),
@@ -27,16 +28,7 @@ export const evalFlags = {
   floors: Flags.boolean({
     description: "add encoders that learned nothing, of the first encoder's form, and bounds",
   }),
-  engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
-  device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
-  gpu: Flags.integer({
-    description: 'number of the NVIDIA GPU, from 0 as nvidia-smi counts, or among CUDA_VISIBLE_DEVICES',
-    min: 0,
-  }),
-  threads: Flags.integer({
-    description: 'threads that compute; half as many decode images (default: physical cores)',
-    min: 1,
-  }),
+  ...engineFlags,
   memory: Flags.string({ description: 'memory for features in GB (default: a quarter of the machine)' }),
   limit: Flags.integer({ description: 'images of each set at most, spread evenly', min: 2 }),
   seed: Flags.integer({ description: 'seed of heads and batches', min: 0, default: 0 }),
@@ -46,17 +38,13 @@ export const evalFlags = {
   csv: Flags.boolean({ description: 'print CSV instead of the table' }),
 };
 
-export interface EvalFlags {
+export interface EvalFlags extends EngineFlagValues {
   encoders: string[];
   train: string;
   test: string[];
   protocol: string;
   weights: 'ema' | 'student';
   floors: boolean;
-  engine?: string;
-  device?: string;
-  gpu?: number;
-  threads?: number;
   memory?: string;
   limit?: number;
   seed: number;

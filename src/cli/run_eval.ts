@@ -1,13 +1,13 @@
 // What `capi eval cls` and `capi eval seg` do: records of all encoders, one table, and the object that --json prints.
 import { totalmem } from 'node:os';
 import { engineText } from '../engine/extractor.js';
-import type { DeviceName, EngineName } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { type Comparison, compareRecords } from '../probes/evaluation/compare.js';
 import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluation/evaluate.js';
 import { planEvaluation } from '../probes/evaluation/plan.js';
+import { evaluationEngine } from './engine_flags.js';
 import type { EvalFlags } from './eval_flags.js';
 import { evaluationCsv, evaluationTable, planText } from './eval_table.js';
 import { duration, Progress } from './progress.js';
@@ -25,13 +25,7 @@ function memoryOf(text: string | undefined): number {
 /** Evaluates, prints the table, and returns what --json prints. */
 export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
   const memory = memoryOf(flags.memory);
-  const engine = await openEngine({
-    name: (flags.engine ?? 'auto') as EngineName | 'auto',
-    device: (flags.device ?? 'auto') as DeviceName | 'auto',
-    gpu: flags.gpu ?? null,
-    threads: flags.threads ?? null,
-    purpose: 'evaluate',
-  });
+  const engine = await openEngine(evaluationEngine(flags));
   const watch = watcher(flags.quiet);
   if (engine.extractor || engine.device !== 'cpu') watch.onMessage(`on ${engineText(engine)}`);
   const options: EvaluateOptions = {

@@ -5,7 +5,6 @@ import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
-import type { DeviceName, EngineName } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
@@ -17,9 +16,10 @@ import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
 import { environment } from '../results/environment.js';
 import { writeFailure, writeJson, writeText } from '../results/files.js';
 import { commandLine } from '../shell.js';
+import { type EngineFlagValues, evaluationEngine } from './engine_flags.js';
 import { duration, Progress } from './progress.js';
 
-export interface VizFlags {
+export interface VizFlags extends EngineFlagValues {
   encoders: string[];
   data: string;
   split?: 'train' | 'test';
@@ -30,10 +30,6 @@ export interface VizFlags {
   limit: number;
   out: string;
   weights: 'ema' | 'student';
-  engine?: string;
-  device?: string;
-  gpu?: number;
-  threads?: number;
   force: boolean;
   quiet: boolean;
 }
@@ -48,13 +44,7 @@ const PAGE = 'index.html';
 /** Draws everything and returns what --json prints. @throws UsageError when the folder is in use, before any work */
 export async function runViz(flags: VizFlags): Promise<object> {
   await checkFolder(flags.out, flags.force);
-  const engine = await openEngine({
-    name: (flags.engine ?? 'auto') as EngineName | 'auto',
-    device: (flags.device ?? 'auto') as DeviceName | 'auto',
-    gpu: flags.gpu ?? null,
-    threads: flags.threads ?? null,
-    purpose: 'evaluate',
-  });
+  const engine = await openEngine(evaluationEngine(flags));
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {
     if (written.has(file)) return; // images that several encoders see at one size

@@ -62,26 +62,20 @@ export function runPasses(rows: Rows, passes: readonly Pass[]): Uint8Array {
     const { first, values } = pass.weights;
     if (pass.along === 'row') width = first.length;
     else height = first.length;
-    const bytes = height * width * 3;
     const [at, weights] = [room(first.byteLength, 0), room(values.byteLength, 0)];
-    return { pass, at, weights, out: room(bytes, 9 * width + BEYOND), bytes };
+    return { pass, at, weights, out: room(height * width * 3, 9 * width + BEYOND), height, width };
   });
   const { memory, horizontal, vertical } = kernels(end);
   new Uint8Array(memory.buffer).set(rows.data, source);
   const integers = new Int32Array(memory.buffer);
   let [from, stride] = [source, rows.stride];
-  ({ height, width } = rows);
-  for (const { pass, at, weights, out } of steps) {
+  for (const { pass, at, weights, out, height, width } of steps) {
     const { first, values, taps } = pass.weights;
     integers.set(first, at / 4);
     integers.set(values, weights / 4);
-    if (pass.along === 'row') {
-      width = first.length;
+    if (pass.along === 'row')
       horizontal(from, stride, height, at, weights, taps, out, width, Number(pass.mirror));
-    } else {
-      height = first.length;
-      vertical(from, stride, width * 3, at, weights, taps, out, height);
-    }
+    else vertical(from, stride, width * 3, at, weights, taps, out, height);
     [from, stride] = [out, width * 3];
   }
   return new Uint8Array(memory.buffer, from, height * width * 3).slice();

@@ -1,6 +1,6 @@
 // Which parameters an optimiser updates together, as one row: elementwise work on few long rows is faster than on many short ones.
 
-/** Values that a row is filled up to: with moments and gradient it still fits in a core's second-level cache. */
+/** Values that a row is filled up to: enough for every core to have its part, few enough for what one operation reads and writes to stay in the caches. */
 const ROW_VALUES = 128 * 1024;
 
 export interface ParameterRow<G> {
@@ -8,7 +8,7 @@ export interface ParameterRow<G> {
   group: G;
 }
 
-/** Parameters of equal groups in their order, in rows of at least ROW_VALUES where there are so many. */
+/** Parameters of equal groups in their order, in rows of at most ROW_VALUES; those that have as many or more are alone. */
 export function parameterRows<G>(
   parameters: Record<string, { size: number }>,
   groupOf: (name: string) => G,

@@ -51,12 +51,7 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
   const s = modelSizes(config);
   const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });
   const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick
-  const engine = await openEngine({
-    name: config.engine.name,
-    device: config.engine.device,
-    gpu: config.engine.gpu,
-    threads: config.engine.threads,
-  });
+  const engine = await openEngine(config.engine);
   const resolved = resolveEngine(config, engine);
   const dataIdentity = await source.identity();
   return { config: resolved, identity: identity(resolved, { dataIdentity }), source, engine };

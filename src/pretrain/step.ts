@@ -196,10 +196,6 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       correction1: i.correction1!,
       rootCorrection2: i.root_correction2!,
     });
-    const updated = parameterRows(gradients, (name) => parameterGroup(name, multipliers)).map((row) => ({
-      ...row,
-      gradient: flat(row.names.map((name) => gradients[name]!)),
-    }));
     const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
     const gradientNorm = tf.sqrt(tf.addN(squares as never[]));
     const clip = o.clip_norm === null ? null : tf.minimum(tf.div(o.clip_norm, tf.add(gradientNorm, 1e-6)), 1);
@@ -229,11 +225,12 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
       become(v!, next.v);
       return next.value;
     };
-    for (const { names, group, gradient } of updated) {
+    for (const { names, group } of parameterRows(gradients, (n) => parameterGroup(n, multipliers))) {
       if (names.some(isRope)) {
         for (const n of names) for (const p of [STUDENT, EMA]) out[p + n] = i[p + n]!; // they stay as they are
         continue;
       }
+      const gradient = flat(names.map((n) => gradients[n]!));
       const g = clip ? tf.mul(gradient, clip) : gradient;
       const decay = group.decay * o.weight_decay;
       const next = update(

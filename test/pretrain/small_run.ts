@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../../src/config/index.js';
 import type { ImageSource } from '../../src/images/index.js';
 import { type PretrainOptions, type PretrainResult, pretrain } from '../../src/pretrain/loop.js';
 import { prepareRun } from '../../src/pretrain/prepare.js';
+import { relativeError } from '../support/golden.js';
 
 /** A folder that is removed after the tests of the file. */
 export function temporaryFolder(): string {
@@ -54,6 +55,15 @@ export function metricsOf(folder: string): Record<string, number | null>[] {
     const { images_per_second, waiting_share, ...rest } = JSON.parse(text);
     return rest;
   });
+}
+
+/** Largest relative difference of a metric between the lines of two runs. */
+export function deviation(
+  found: Record<string, number | null>[],
+  wanted: Record<string, number | null>[],
+  name: string,
+): number {
+  return Math.max(...wanted.map((line, i) => relativeError([found[i]![name]!], [line[name]!])));
 }
 
 /** The messages of log.txt, without their times. */

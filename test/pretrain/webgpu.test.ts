@@ -7,7 +7,7 @@ import { useSwiftshader } from '../support/engines.js';
 import { relativeError } from '../support/golden.js';
 import { placement } from '../support/placement.js';
 import { suiteNeeding } from '../support/suites.js';
-import { metricsOf, smallRun, temporaryFolder } from './small_run.js';
+import { deviation, metricsOf, smallRun, temporaryFolder } from './small_run.js';
 
 const STEPS = 20;
 
@@ -34,8 +34,7 @@ suiteNeeding('webgpu-swiftshader')('training on WebGPU', () => {
     expect(found).toHaveLength(STEPS);
     const worst: Record<string, number> = {};
     for (const name of ['capi_loss', 'clustering_loss', 'target_entropy', 'gradient_norm']) {
-      const errors = wanted.map((line, i) => relativeError([found[i]![name]!], [line[name]!]));
-      worst[name] = Math.max(...errors);
+      worst[name] = deviation(found!, wanted!, name);
     }
     const [a, b] = await Promise.all([cpu, gpu].map((run) => readCheckpoint(run.checkpoint)));
     worst.state = 0;

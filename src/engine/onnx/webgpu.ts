@@ -1,5 +1,4 @@
 // WebGPU in onnxruntime: operators that its provider lacks or computes wrongly or too coarsely, and what to do where no adapter is found.
-import { elements } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
 import type { Rule } from './rules.js';
 import { standardRules } from './standard.js';
@@ -58,16 +57,6 @@ export const webgpuRules: Record<string, Lower> = {
   AddN: (b, _node, names) => [names.reduce((sum, name) => b.node('Add', [sum, name]))],
   Sin: sine(0),
   Cos: sine(0.5),
-  // Split takes no more outputs than a shader may bind buffers.
-  Unflat: (b, node, [x]) => {
-    let from = 0;
-    return node.outputs.map(({ shape }) => {
-      const to = from + elements(shape);
-      const part = b.node('Slice', [x!, b.i64([from]), b.i64([to]), b.i64([0])]);
-      from = to;
-      return b.reshape(part, shape);
-    });
-  },
   // Pow fails where it broadcasts over the last axis.
   Pow: (b, node, names) => [
     b.node(

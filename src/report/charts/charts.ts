@@ -250,12 +250,12 @@ interface Dot {
 /** The dots' names beside them where there is room, else as near as there is, at the end of a thin line. */
 function labels(dots: readonly Dot[], left: number, right: number, bottom: number): string[] {
   const [height, perLetter, gap] = [12, 5.4, 8];
+  const steps = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? i / 2 : -(i + 1) / 2) * (height / 2)); // down and up in turn, ever further
   const taken = dots.map((d) => ({ x1: d.x - 5, x2: d.x + 5, y1: d.y - 5, y2: d.y + 5 }));
   return [...dots]
     .sort((a, b) => a.y - b.y)
     .flatMap((dot) => {
       const width = dot.name.length * perLetter;
-      const steps = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? i / 2 : -(i + 1) / 2) * (height / 2));
       const places = steps.flatMap((down) =>
         [1, -1].map((side) => {
           const from = dot.x + side * (down === 0 ? gap : 2 * gap);

@@ -2,8 +2,6 @@
 import { type Tensor, tf } from '../tf.js';
 import { primitive } from './primitive.js';
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 /** The values of all tensors one after another, [N]. Where the engine keeps them side by side in that order, nothing moves. Has no gradient. */
 export function flat(tensors: readonly Tensor[]): Tensor {
   return primitive('Flat', { ...tensors } as never, {}, () => {
@@ -16,7 +14,7 @@ export function flat(tensors: readonly Tensor[]): Tensor {
 export function unflat(x: Tensor, shapes: readonly number[][]): Tensor[] {
   return [
     primitive<Tensor | Tensor[]>('Unflat', { x }, { shapes }, () => {
-      const rows = shapes.length === 1 ? [x] : tf.split(x, shapes.map(sizeOf));
+      const rows = shapes.length === 1 ? [x] : tf.split(x, shapes.map(tf.util.sizeFromShape));
       return rows.map((row, i) => tf.reshape(row, shapes[i]!));
     }),
   ].flat();

@@ -17,8 +17,7 @@ export interface TrainSetup {
 }
 
 export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) => {
-  const { name, device, gpu } = asked.engine;
-  const engine = await openEngine({ name, device, gpu, threads });
+  const engine = await openEngine({ ...asked.engine, threads });
   const config = resolveEngine(asked, engine);
   const s = modelSizes(config);
   const { teacher_micro_batches: teacher, student_micro_batches: student } = config.engine;

@@ -151,11 +151,13 @@ moves('Unflat', {
   inputs: ['x'],
   infer: ([x], attrs) => (attrs.shapes as number[][]).map((shape) => [shape, x!.dtype]),
   lower: (b, node, [x]) => {
-    const shapes = node.outputs.map((v) => v.shape);
-    const rows =
-      shapes.length === 1
-        ? [x!]
-        : b.nodeN('Split', [x!, b.i64(shapes.map(elements))], shapes.length, { axis: 0 });
-    return rows.map((row, i) => b.reshape(row, shapes[i]!));
+    if (node.outputs.length === 1) return [b.reshape(x!, node.outputs[0]!.shape)];
+    let to = 0;
+    return node.outputs.map(({ shape }) => {
+      const from = to;
+      to += elements(shape);
+      // One by one: Split on WebGPU takes no more outputs than a shader may bind buffers.
+      return b.reshape(b.node('Slice', [x!, b.i64([from]), b.i64([to]), b.i64([0])]), shape);
+    });
   },
 });
