@@ -9,7 +9,7 @@ import { type Adapter, vulkanAdapters } from '../engine/onnx/adapters.js';
 import { cudaLibraries } from '../engine/onnx/session.js';
 import { type Engine, elements, type Outputs, type Program, type Values } from '../engine/program.js';
 import { referenceEngine } from '../engine/reference.js';
-import { cudaExtractor, openEngine, reasonOf } from '../engine/select.js';
+import { openEngine, reasonOf } from '../engine/select.js';
 import { loadTensorflow, TENSORFLOW_FIX } from '../engine/tensorflow.js';
 import { EMA, initialParameters } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
@@ -26,7 +26,7 @@ const TOLERANCE = 1e-4;
 /** Largest deviations of an engine from the reference engine, each relative to the largest magnitude of its tensor. */
 export interface Conformance {
   ops: number;
-  /** Losses and gradients of one training step of a tiny CAPI; the features of its encoder where the engine does not train. */
+  /** Losses and gradients of one training step of a tiny CAPI, and the features of its encoder. */
   model: number;
   ok: boolean;
 }
@@ -34,8 +34,6 @@ export interface Conformance {
 export interface GpuRun extends Partial<Conformance> {
   engine: string;
   device: string;
-  /** `features` does not train. */
-  purpose: 'all' | 'features';
   loads: boolean;
   /** Why it does not load or failed. */
   failure?: string;
@@ -60,12 +58,12 @@ export async function doctorGpu(log: (text: string) => void, machine?: Machine):
     machine || platform() === 'linux' ? gpuSteps(machine ?? { root: '/', env: process.env }, packages) : [];
   log(stepsText(steps));
   const runs: GpuRun[] = [];
-  for (const [engine, device, purpose] of [
-    ['tensorflow', 'cuda', 'all'],
-    ['onnx', 'cuda', 'features'],
-    ['onnx', 'webgpu', 'all'],
+  for (const [engine, device] of [
+    ['tensorflow', 'cuda'],
+    ['onnx', 'cuda'],
+    ['onnx', 'webgpu'],
   ] as const) {
-    const run = await runOn({ engine, device, purpose });
+    const run = await runOn({ engine, device });
     runs.push(run);
     log(runText(run));
   }
@@ -86,23 +84,21 @@ export function stepsText(steps: readonly Step[]): string {
 }
 
 function runText(run: GpuRun): string {
-  const { engine, device, purpose, loads, failure, adapters, ops, model, ok, gflops, size } = run;
-  const name = `${engine} on ${device}${purpose === 'features' ? ' (features only)' : ''}`;
+  const { engine, device, loads, failure, adapters, ops, model, ok, gflops, size } = run;
+  const name = `${engine} on ${device}`;
   if (!loads || failure !== undefined) return `${name}: ${loads ? 'fails' : 'does not load'}: ${failure}`;
-  const deviation = `largest deviation from the reference engine ${ops!.toExponential(1)} (ops), ${model!.toExponential(1)} (${purpose === 'features' ? 'encoder' : 'training step'})`;
+  const deviation = `largest deviation from the reference engine ${ops!.toExponential(1)} (ops), ${model!.toExponential(1)} (training step and encoder)`;
   const judged = ok ? `within ${TOLERANCE}` : `ABOVE ${TOLERANCE}`;
   const devices = adapters ? ` (Vulkan lists ${adapters.map((a) => `${a.name}, ${a.kind}`).join('; ')})` : '';
   return `${name}${devices}: ${deviation}, ${judged}; products of ${size} x ${size}: ${gflops!.toPrecision(3)} GFLOP/s`;
 }
 
-async function runOn(
-  wanted: Pick<GpuRun, 'device' | 'purpose'> & { engine: 'onnx' | 'tensorflow' },
-): Promise<GpuRun> {
+async function runOn(wanted: Pick<GpuRun, 'device'> & { engine: 'onnx' | 'tensorflow' }): Promise<GpuRun> {
   let loads = false;
   try {
     const engine = await openOn(wanted);
     loads = true;
-    const conformance = await conformanceOf(engine, wanted.purpose);
+    const conformance = await conformanceOf(engine);
     const adapters = wanted.device === 'webgpu' ? vulkanAdapters() : undefined;
     return {
       ...wanted,
@@ -117,15 +113,10 @@ async function runOn(
   }
 }
 
-async function openOn({ engine, device, purpose }: Parameters<typeof runOn>[0]): Promise<Engine> {
-  if (purpose === 'all') {
-    const opened = await openEngine({ name: engine, device: device as 'cuda', threads: null });
-    await (await opened.load(products(8))).dispose(); // opening alone asks no device
-    return opened;
-  }
-  const extractor = await cudaExtractor(1);
-  if ('failure' in extractor) throw new Error(extractor.failure);
-  return extractor;
+async function openOn({ engine, device }: Parameters<typeof runOn>[0]): Promise<Engine> {
+  const opened = await openEngine({ name: engine, device: device as 'cuda', threads: null });
+  await (await opened.load(products(8))).dispose(); // opening alone asks no device
+  return opened;
 }
 
 const config = parseConfig({
@@ -145,12 +136,12 @@ const config = parseConfig({
 });
 const pixels = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] };
 
-/** A few ops, and one training step (or the encoder) of a tiny CAPI, on the engine and on the reference engine. */
-export async function conformanceOf(engine: Engine, purpose: GpuRun['purpose']): Promise<Conformance> {
+/** A few ops, and one training step and the encoder of a tiny CAPI, on the engine and on the reference engine. */
+export async function conformanceOf(engine: Engine): Promise<Conformance> {
   const against = async (task: Task): Promise<number> =>
     deviation(await resultsOf(engine, task), await resultsOf(referenceEngine(), task));
   const ops = await against({ program: opsProgram, state: {}, inputs: opsInputs() });
-  const model = await against(purpose === 'all' ? trainingStep() : encoderRun());
+  const model = Math.max(await against(trainingStep()), await against(encoderRun()));
   return { ops, model, ok: ops < TOLERANCE && model < TOLERANCE };
 }
 

@@ -16,13 +16,13 @@ export interface EngineRequest {
   threads: number | null;
   /** Number of the NVIDIA GPU, from 0 (gpu/choose.ts); null: what CUDA shows first. */
   gpu?: number | null;
-  /** `evaluate`: most of the work is frozen encoders, which onnxruntime can run on CUDA although it cannot train there. */
+  /** `evaluate`: most of the work is frozen encoders. */
   purpose?: 'train' | 'evaluate';
 }
 
 /**
- * Opens an engine. Modules load on demand, so that an engine that is not asked for costs nothing. With `auto` on CUDA it trains on
- * tensorflow, whose tensors stay on the device, and extracts features on onnxruntime where its CUDA libraries are installed.
+ * Opens an engine. Modules load on demand, so that an engine that is not asked for costs nothing. `auto` takes CUDA where it works: onnx with its
+ * CUDA provider, else tensorflow; and the CPU otherwise. An evaluation by onnx on CUDA runs frozen encoders there and the heads on the CPU.
  * @throws EngineError with what to type when the engine or device asked for is not there.
  */
 export async function openEngine(request: EngineRequest): Promise<Engine> {
@@ -30,23 +30,24 @@ export async function openEngine(request: EngineRequest): Promise<Engine> {
   const { name, gpu } = request;
   const device = typeof gpu === 'number' ? chooseGpu(gpu, request.device) : request.device;
   process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
-  if (name === 'auto' && device !== 'webgpu') {
+  if (device === 'cpu' || device === 'webgpu' || (name !== 'auto' && device !== 'cuda') || isOther(name))
+    return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
+  const cuda = await cudaEngine(threads);
+  if ('version' in cuda) {
+    return request.purpose === 'evaluate'
+      ? withExtractor(await openNamed('onnx', 'cpu', threads), cuda)
+      : cuda;
+  }
+  if (name === 'auto') {
     const { loadTensorflow } = await import('./tensorflow.js');
-    const found = device === 'cpu' ? { failure: 'not asked for' } : loadTensorflow(threads);
-    const onCuda = 'device' in found && found.device === 'cuda';
-    const trainer = onCuda || device === 'cuda' ? 'tensorflow' : 'onnx';
-    const engine = await openNamed(trainer, trainer === 'onnx' ? 'cpu' : device, threads);
-    if (device === 'cpu') return engine;
-    const extractor = await cudaExtractor(threads);
-    return 'version' in extractor ? withExtractor(engine, extractor) : engine;
+    const found = loadTensorflow(threads);
+    if ('device' in found && found.device === 'cuda') return openNamed('tensorflow', 'cuda', threads);
+    if (device === 'auto') return openNamed('onnx', 'cpu', threads);
   }
-  if (name === 'onnx' && device === 'cuda' && request.purpose === 'evaluate') {
-    const extractor = await cudaExtractor(threads);
-    if ('failure' in extractor) throw new EngineError(`${extractor.failure}. ${ONNX_CUDA_FIX}`);
-    return withExtractor(await openNamed('onnx', 'cpu', threads), extractor);
-  }
-  return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
+  throw new EngineError(`${cuda.failure}. ${ONNX_CUDA_FIX}`);
 }
+
+const isOther = (name: EngineRequest['name']): boolean => name === 'tensorflow' || name === 'reference';
 
 async function openNamed(name: EngineName, device: DeviceName | 'auto', threads: number): Promise<Engine> {
   switch (name) {
@@ -62,15 +63,14 @@ async function openNamed(name: EngineName, device: DeviceName | 'auto', threads:
       return referenceEngine();
     }
     default: {
-      const { OnnxEngine, TRAINS_ON_CUDA } = await import('./onnx/session.js');
-      if (device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
+      const { OnnxEngine } = await import('./onnx/session.js');
       return new OnnxEngine({ device: device === 'auto' ? 'cpu' : device, threads });
     }
   }
 }
 
-/** The onnx engine on CUDA, for programs that do not train, if a first program runs there. */
-export async function cudaExtractor(threads: number): Promise<Engine | { failure: string }> {
+/** The onnx engine on CUDA, if a first program runs there. */
+export async function cudaEngine(threads: number): Promise<Engine | { failure: string }> {
   const { OnnxEngine, cudaLibraries } = await import('./onnx/session.js');
   const { folder, missing } = cudaLibraries();
   if (missing.length > 0)
@@ -118,7 +118,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
   const reports: EngineReport[] = [];
   for (const { engine: name, device, size } of wanted) {
     try {
-      const engine = await openProbed(name, device);
+      const engine = await openEngine({ name, device, threads: null });
       const gflops = await productRate(engine, size);
       reports.push({
         engine: name,
@@ -126,7 +126,7 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
         loads: true,
         version: engine.version,
         gflops,
-        detail: `${name === 'onnx' && device === 'cuda' ? 'features only, ' : ''}${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
+        detail: `${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
       });
     } catch (error) {
       const { TENSORFLOW_FIX } = await import('./tensorflow.js');
@@ -143,13 +143,6 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
 export function reasonOf({ detail, fix }: { detail: string; fix?: string }): string {
   const text = fix === undefined ? detail : detail.replace(fix, '');
   return text.replace(/: \/\S+\.(cc|cpp):\d+ .* was false\. /, ': ').trim();
-}
-
-async function openProbed(name: EngineName, device: DeviceName): Promise<Engine> {
-  if (name !== 'onnx' || device !== 'cuda') return openEngine({ name, device, threads: null });
-  const extractor = await cudaExtractor(usableCores());
-  if ('failure' in extractor) throw new EngineError(extractor.failure);
-  return extractor;
 }
 
 /** GFLOP/s of an n x n x n float32 product, the best of five runs after a warm-up. */

@@ -1,4 +1,4 @@
-// An engine that trains beside one that extracts, with the CPU provider in CUDA's place; and what CUDA refuses here.
+// An engine that trains beside one that extracts, with the CPU provider in CUDA's place; and what is said where CUDA's libraries are missing.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { engineText, withExtractor } from '../../src/engine/extractor.js';
 import { cudaLibraries, OnnxEngine } from '../../src/engine/onnx/session.js';
 import type { Engine } from '../../src/engine/program.js';
 import { referenceEngine } from '../../src/engine/reference.js';
-import { cudaExtractor, openEngine } from '../../src/engine/select.js';
+import { cudaEngine, openEngine } from '../../src/engine/select.js';
 import { EngineError } from '../../src/errors.js';
 import { evaluate } from '../../src/probes/evaluation/evaluate.js';
 import { environment } from '../../src/results/environment.js';
@@ -96,24 +96,20 @@ describe('an engine with an extractor', () => {
 });
 
 describe('CUDA', () => {
-  it('is refused to a program that trains, whatever is installed', async () => {
-    const load = new OnnxEngine({ device: 'cuda' }).load(stepCase(variants[0]!).program);
-    await expect(load).rejects.toThrow('does not train on cuda');
-    await expect(openEngine({ name: 'onnx', device: 'cuda', threads: 1 })).rejects.toThrow(
-      'use --engine tensorflow',
-    );
-  });
-
   it.skipIf(cudaLibraries().missing.length === 0)(
     'says which libraries of onnxruntime are missing, and the line that gets them',
     async () => {
-      const found = await cudaExtractor(1);
+      const found = await cudaEngine(1);
       expect(found).toMatchObject({
         failure: expect.stringContaining('lacks libonnxruntime_providers_cuda.so'),
       });
       const open = openEngine({ name: 'onnx', device: 'cuda', threads: 1, purpose: 'evaluate' });
       await expect(open).rejects.toThrow(EngineError);
       await expect(open).rejects.toThrow('--onnxruntime-node-install=cuda12');
+      for (const name of ['onnx', 'auto'] as const) {
+        const trainer = openEngine({ name, device: 'cuda', threads: 1 });
+        await expect(trainer).rejects.toThrow('--onnxruntime-node-install=cuda12');
+      }
       expect(engineText(await openEngine({ name: 'auto', device: 'auto', threads: 1 }))).not.toMatch(
         'features by',
       );

@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest';
 import type { Engine, Outputs } from '../../src/engine/program.js';
 import { referenceEngine } from '../../src/engine/reference.js';
-import { engines, onEveryEngine, webgpu } from '../support/engines.js';
+import { cuda, engines, onEveryEngine, webgpu } from '../support/engines.js';
 import { relativeError } from '../support/golden.js';
 import { type Case, encoderCase, stepCase, type Variant, variants } from './configs.js';
 
@@ -44,7 +44,7 @@ function reference(name: string, c: Case): Promise<Outputs[]> {
   return results;
 }
 
-const others = [...engines.filter((engine) => engine.name !== 'reference'), webgpu]; // the golden tests hold that one
+const others = [...engines.filter((engine) => engine.name !== 'reference'), webgpu, cuda]; // the golden tests hold that one
 
 // In software WebGPU compiles shaders for seconds: a few variants that differ most.
 const onWebgpu = [

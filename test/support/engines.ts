@@ -10,7 +10,7 @@ import { swiftshader } from './tools.js';
 
 /** An engine that a suite runs on; `tool` names what it needs (test/support/tools.ts). */
 export interface TestEngine {
-  name: 'onnx' | 'reference' | 'tensorflow' | 'webgpu';
+  name: 'onnx' | 'reference' | 'tensorflow' | 'webgpu' | 'cuda';
   open(): Promise<Engine>;
   tool?: string;
 }
@@ -36,6 +36,13 @@ export const webgpu: TestEngine = {
   tool: 'webgpu-swiftshader',
 };
 
+/** The onnx engine on CUDA, where there is an NVIDIA GPU. */
+export const cuda: TestEngine = {
+  name: 'cuda',
+  open: async () => new OnnxEngine({ device: 'cuda', threads: 1 }),
+  tool: 'onnxruntime-cuda',
+};
+
 /** Registers the suite `NAME on ENGINE` for every engine; one whose tool is missing is skipped by name, or failed as CAPI_REQUIRE says. */
 export function onEveryEngine(
   name: string,
@@ -50,4 +57,4 @@ export function onEveryEngine(
 
 /** The same on WebGPU as well, for the suites that hold every device to the contract. */
 export const onEveryDevice = (name: string, body: (engine: TestEngine) => void): void =>
-  onEveryEngine(name, body, [...engines, webgpu]);
+  onEveryEngine(name, body, [...engines, webgpu, cuda]);

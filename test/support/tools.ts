@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cudaLibraries } from '../../src/engine/onnx/session.js';
 
 /** A tool that a suite may need. */
 export interface Tool {
@@ -60,6 +61,14 @@ export const tools: Record<string, Tool> = {
       return loader.status === 0 ? undefined : 'no libvulkan.so.1';
     },
     install: 'apt-get install chromium libvulkan1',
+  },
+  'onnxruntime-cuda': {
+    missing: () => {
+      const { folder, missing } = cudaLibraries();
+      if (missing.length > 0) return `${folder} lacks ${missing.join(', ')}`;
+      return spawnSync('nvidia-smi', ['-L']).status === 0 ? undefined : 'nvidia-smi finds no GPU';
+    },
+    install: 'docs/gpu.md',
   },
   latex: {
     missing: () => {

@@ -99,6 +99,10 @@ class Batch:
     predicted: Tensor
     kept: list[Tensor] | None = None  # drop path: images that each residual branch keeps, in call order
 
+    def to(self, device: str) -> "Batch":
+        kept = None if self.kept is None else [rows.to(device) for rows in self.kept]
+        return Batch(self.images.to(device), self.visible.to(device), self.predicted.to(device), kept)
+
 
 @dataclass
 class StepResult:
@@ -159,7 +163,7 @@ class CapiTrainer:
 
     def half(self) -> AbstractContextManager:
         """bfloat16 matrix products inside, if this trainer has them."""
-        return torch.autocast("cpu", torch.bfloat16) if self.autocast else nullcontext()
+        return torch.autocast(self.grid.device.type, torch.bfloat16) if self.autocast else nullcontext()
 
     def teacher_features(self, patches: Tensor) -> Tensor:
         """Patch features [B, N, D] of whole images by the moving average."""

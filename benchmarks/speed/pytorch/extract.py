@@ -36,17 +36,19 @@ def prepare(setup: dict) -> tuple[dict, dict]:
     torch.set_flush_denormal(True)
     tensors = load_file(setup["work"])
     images = list(tensors.pop("images").permute(0, 1, 4, 2, 3).contiguous())
+    torch.set_default_device(setup["device"])
     weights = {n.removeprefix("backbone."): t for n, t in tensors.items()}
     extract = Extractor(ModelSize(**setup["size"]), tuple(setup["image_size"]), weights)
     done = 0
 
     def batch() -> None:
         nonlocal done
-        extract(images[done % len(images)])
+        for features in extract(images[done % len(images)].to(setup["device"])).values():
+            features.cpu()
         done += 1
 
     def features(file: str) -> dict:
-        save_file({n: t.contiguous() for n, t in extract(images[0]).items()}, file)
+        save_file({n: t.cpu().contiguous() for n, t in extract(images[0].to(setup["device"])).items()}, file)
         return {}
 
     facts = {"threads": torch.get_num_threads(), "versions": versions("torch")}

@@ -51,13 +51,15 @@ def prepare(setup: dict) -> tuple[dict, dict]:
     torch.set_num_threads(setup["threads"])
     torch.set_flush_denormal(True)
     tensors = load_file(setup["work"])
-    trainer, batches = trainer_of(setup, tensors), itertools.cycle(batches_of(tensors))
+    batches = itertools.cycle(batches_of(tensors))
+    torch.set_default_device(setup["device"])
+    trainer = trainer_of(setup, tensors)
     del tensors
     losses: list[list[float]] = []
 
     def step() -> None:
         """One step; its loss is read, as a training loop would."""
-        result = trainer.step(next(batches))
+        result = trainer.step(next(batches).to(setup["device"]))
         losses.append([result.capi_loss.item(), result.clustering_loss.item(), result.target_entropy.item()])
 
     def run(count: int) -> dict:

@@ -56,6 +56,15 @@ export const ownCommand = (kind: string): string[] => [
   kind,
 ];
 
+/** The device of PyTorch beside ours: a CUDA GPU beside a CUDA GPU, else the processor. */
+export const deviceOf = (own: Contender): string => (own.facts.device === 'cuda' ? 'cuda' : 'cpu');
+
+/** Why the record of a benchmark on a GPU says nothing of products and little of memory; undefined on the processor. */
+export const gpuNote = (own: Contender): string | undefined =>
+  own.facts.device === 'cpu'
+    ? undefined
+    : 'on a GPU: products were not timed, and peak memory is that of the processes on the host';
+
 /** A Python contender of benchmarks/speed/pytorch. */
 export const pythonCommand = (python: string, script: string): string[] => [
   python,

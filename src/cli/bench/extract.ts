@@ -8,7 +8,15 @@ import { IMAGENET } from '../../images/normalise.js';
 import { modelSizes } from '../../model/sizes.js';
 import { readSafetensors } from '../../tensor/safetensors.js';
 import { checkAgreement, compare, type Entrant, largestDifference } from './compare.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
+import {
+  type Contender,
+  deviceOf,
+  gpuNote,
+  ownCommand,
+  PYTHON_FIX,
+  pythonCommand,
+  type Timed,
+} from './contender.js';
 import type { BenchFlags } from './flags.js';
 import type { Agreement } from './record.js';
 import { type BenchResult, runBench } from './run.js';
@@ -33,14 +41,14 @@ export function benchExtract(flags: ExtractFlags): Promise<BenchResult> {
   return runBench('extract', flags, async (bench) => {
     const own = await bench.start({ name: 'capi', command: ownCommand('extract'), setup: { config } });
     const contenders = [own];
-    const notes: string[] = [];
+    const notes = [gpuNote(own)].filter((note) => note !== undefined);
     const refusal = beyondPytorch(config);
     if (bench.python && refusal) notes.push(`${refusal}: only capi was timed`);
     if (bench.python && !refusal) {
       const work = join(bench.folder, 'work.safetensors');
       await writeExtractionWork(work, config);
       const command = pythonCommand(bench.python, 'extract.py');
-      const setup = { ...pytorchSize(config), work };
+      const setup = { ...pytorchSize(config), work, device: deviceOf(own) };
       contenders.push(await bench.start({ name: NAME, command, setup, fix: PYTHON_FIX }));
     }
     const agreement: Agreement[] = [];
@@ -62,7 +70,7 @@ export function benchExtract(flags: ExtractFlags): Promise<BenchResult> {
         ),
         items: config.train.batch,
         gflop: cost.productFlop / 1e9,
-        products: await bench.products(),
+        ...(gpuNote(own) ? {} : { products: await bench.products() }),
         memoryOf: NAME,
         agreement,
         notes,

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { arch, cpus, loadavg, platform, release, totalmem } from 'node:os';
 import { usableCores } from '../../cores.js';
+import { nvidiaDriver } from '../../engine/gpu/machine.js';
 
 export interface Machine {
   cpu: string;
@@ -13,6 +14,9 @@ export interface Machine {
   threads: number;
   usable: number;
   memory_gib: number;
+  /** NVIDIA GPUs and their driver, as nvidia-smi names them. */
+  gpus: string[];
+  driver: string | null;
   platform: string;
   node: string;
   /** Load of the last minute before the benchmark began: above 0 something else ran. */
@@ -45,6 +49,7 @@ export const hasBfloat16 = (flags: readonly string[]): boolean =>
 
 export function machine(): Machine {
   const flags = instructionSets();
+  const { driver } = nvidiaDriver({ root: '/', env: process.env });
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
     flags,
@@ -52,6 +57,8 @@ export function machine(): Machine {
     threads: cpus().length,
     usable: usableCores(),
     memory_gib: Number((totalmem() / 2 ** 30).toFixed(1)),
+    gpus: driver?.gpus ?? [],
+    driver: driver?.version ?? null,
     platform: `${platform()}-${arch()} ${release()}`,
     node: process.version,
     load: Number(loadavg()[0]!.toFixed(2)),

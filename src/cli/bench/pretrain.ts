@@ -9,7 +9,15 @@ import { EngineError } from '../../errors.js';
 import { IMAGENET } from '../../images/normalise.js';
 import { stepProgram } from '../../pretrain/step.js';
 import { checkAgreement, compare, type Entrant, largestDifference } from './compare.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
+import {
+  type Contender,
+  deviceOf,
+  gpuNote,
+  ownCommand,
+  PYTHON_FIX,
+  pythonCommand,
+  type Timed,
+} from './contender.js';
 import type { BenchFlags } from './flags.js';
 import { hasBfloat16, instructionSets } from './machine.js';
 import type { Agreement, Comparison } from './record.js';
@@ -64,7 +72,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
   });
   const config = resolved(asked, own);
   const { flop, shapes } = productsOf(config);
-  const notes: string[] = [];
+  const notes = [gpuNote(own)].filter((note) => note !== undefined);
   const contenders = [own];
   const refusal = beyondPytorch(config);
   if (bench.python && refusal) notes.push(`${refusal}: only capi was timed`);
@@ -73,7 +81,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
     await writeTrainingWork(work, config, WARMUP + bench.rounds * perRound);
     for (const mode of modesOf(flags)) {
       try {
-        contenders.push(await startPytorch(bench, config, mode, work));
+        contenders.push(await startPytorch(bench, config, mode, work, deviceOf(own)));
       } catch (error) {
         if (mode === 'eager') throw error;
         notes.push(`${MODES[mode].name} is missing: ${(error as Error).message}`);
@@ -95,7 +103,8 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
       notes.push(`${c.name} is missing: ${(error as Error).message}`);
     }
   }
-  const products = flags.products ? await bench.products(flags.scan ? [] : shapes) : undefined;
+  const products =
+    flags.products && !gpuNote(own) ? await bench.products(flags.scan ? [] : shapes) : undefined;
   return compare({
     work: 'training step, optimisers and EMA included',
     sizes: sizesOf(config),
@@ -135,11 +144,17 @@ const modesOf = (flags: PretrainFlags): Mode[] => [
   ...(flags.bfloat16 ? (['bfloat16'] as const) : []),
 ];
 
-const startPytorch = (bench: Bench, config: Config, mode: Mode, work: string): Promise<Contender> =>
+const startPytorch = (
+  bench: Bench,
+  config: Config,
+  mode: Mode,
+  work: string,
+  device: string,
+): Promise<Contender> =>
   bench.start({
     name: MODES[mode].name,
     command: pythonCommand(bench.python!, 'train.py'),
-    setup: { ...pytorchSize(config), recipe: pytorchRecipe(config), mode, work },
+    setup: { ...pytorchSize(config), recipe: pytorchRecipe(config), mode, work, device },
     fix: PYTHON_FIX,
   });
 

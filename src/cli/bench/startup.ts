@@ -54,7 +54,13 @@ export function benchStartup(flags: StartupFlags): Promise<BenchResult> {
       const work = join(bench.folder, 'work.safetensors');
       const whole = resolveEngine(config, { name: 'onnx', device: 'cpu' });
       await writeTrainingWork(work, whole, 1);
-      const setup = { ...pytorchSize(whole), recipe: pytorchRecipe(whole), mode: 'eager', work };
+      const setup = {
+        ...pytorchSize(whole),
+        recipe: pytorchRecipe(whole),
+        mode: 'eager',
+        work,
+        device: 'cpu',
+      };
       steps.push(
         entrant('PyTorch eager', () =>
           spent(async () => {

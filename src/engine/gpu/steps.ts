@@ -74,9 +74,9 @@ export function gpuSteps(machine: Machine, packages: Packages): Step[] {
   return [
     driverStep(machine, cuda),
     libcudaStep(machine),
-    librariesStep(machine, 'CUDA 11 and cuDNN 8', 'training (tensorflow)', TENSORFLOW_NEEDS, '11'),
+    librariesStep(machine, 'CUDA 11 and cuDNN 8', 'tensorflow on cuda', TENSORFLOW_NEEDS, '11'),
     tensorflowStep(packages.tensorflow),
-    librariesStep(machine, `CUDA ${cuda} and cuDNN 9`, 'features (onnx on cuda)', needs, cuda),
+    librariesStep(machine, `CUDA ${cuda} and cuDNN 9`, 'onnx on cuda', needs, cuda),
     providerStep(packages.onnxruntime),
     vulkanStep(machine),
   ];
@@ -98,7 +98,7 @@ function driverStep(machine: Machine, onnxruntimeCuda: string): Step {
   const old = (major: string): boolean => compareVersions(version, lowest(major)) < 0;
   const found = `driver ${version}${goesUpTo} (${from})${listed}`;
   const tooOld = [
-    ...(old('11') ? [`training needs at least ${lowest('11')}`] : []),
+    ...(old('11') ? [`tensorflow needs at least ${lowest('11')}`] : []),
     ...(old(onnxruntimeCuda)
       ? [`onnxruntime's CUDA ${onnxruntimeCuda} at least ${lowest(onnxruntimeCuda)}`]
       : []),
@@ -138,7 +138,7 @@ function librariesStep(
 }
 
 function tensorflowStep(found: Packages['tensorflow']): Step {
-  const what = { step: '@tensorflow/tfjs-node-gpu', for: 'training (tensorflow)' };
+  const what = { step: '@tensorflow/tfjs-node-gpu', for: 'tensorflow on cuda' };
   const next = 'npm install @tensorflow/tfjs-node-gpu@4.22.0';
   if ('failure' in found) return { ...what, ok: false, found: found.failure, next };
   const text = `${found.package}, libtensorflow ${found.version}, runs on ${found.device}`;
@@ -155,7 +155,7 @@ function tensorflowStep(found: Packages['tensorflow']): Step {
 }
 
 function providerStep({ folder, missing }: Packages['onnxruntime']): Step {
-  const what = { step: "onnxruntime's CUDA provider", for: 'features (onnx on cuda)' };
+  const what = { step: "onnxruntime's CUDA provider", for: 'onnx on cuda' };
   if (missing.length === 0) return { ...what, ok: true, found: folder };
   const script = join(folder.split('/bin/napi-')[0]!, 'script/install.js');
   return {

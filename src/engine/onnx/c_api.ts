@@ -67,9 +67,12 @@ const reporting = {
   GetBoundOutputValues: [140, [ptr, ptr, out, outSize]],
   SessionOptionsAppendExecutionProvider_CUDA_V2: [204, [ptr, ptr]],
   CreateCUDAProviderOptions: [205, [out]],
+  UpdateCUDAProviderOptions: [206, [ptr, strings, strings, size]],
   SessionOptionsAppendExecutionProvider: [216, [ptr, 'str', strings, strings, size]],
+  RegisterExecutionProviderLibrary: [301, [ptr, 'str', path]],
   AllocatorGetStats: [319, [ptr, out]],
   SessionGetMemoryInfoForInputs: [380, [ptr, ptr, size]],
+  SessionGetMemoryInfoForOutputs: [381, [ptr, ptr, size]],
   CopyTensors: [386, [ptr, pointers, pointers, ptr, size]],
 } satisfies Places;
 export type Reporting = keyof typeof reporting;
@@ -77,6 +80,7 @@ export type Reporting = keyof typeof reporting;
 /** The others. */
 const plain = {
   GetErrorMessage: [2, [ptr], 'str'],
+  ReleaseEnv: [92, [ptr]],
   ReleaseStatus: [93, [ptr]],
   ReleaseMemoryInfo: [94, [ptr]],
   ReleaseSession: [95, [ptr]],
@@ -173,6 +177,12 @@ class OrtApi {
     throw new Error(message);
   }
 }
+
+/** The libraries of onnxruntime's CUDA provider on Linux: the first is the provider. */
+export const CUDA_PROVIDER = [
+  'libonnxruntime_providers_cuda.so',
+  'libonnxruntime_providers_shared.so',
+] as const;
 
 /** Where the package keeps the library, and its providers beside it. */
 export function libraryFolder(): string {

@@ -55,10 +55,16 @@ class Lane {
 /** Programs on a GPU take turns: they share its queue and its memory. */
 const gpu = new Lane();
 
+/** Floats between tensors in a block: CUDA's own allocations begin at multiples of 256 bytes. */
+const BLOCK_STEP = 64;
+
 /**
  * State lives in two sets of tensors in the memory that the session reads: a step reads one and writes the other in
  * place, because an output must not be bound onto an input that the same graph still reads, and because a step may be
  * refused. Of a run, only what it is given and what it returns cross; on the host not even that is copied.
+ *
+ * A session that replays always reads the first set and writes the second, which is then copied over the first on the device;
+ * what a run is given and returns has places there too.
  */
 export class OnnxExecutable implements Executable {
   private readonly sets: [Record<string, Value>, Record<string, Value>] = [{}, {}];
@@ -69,6 +75,10 @@ export class OnnxExecutable implements Executable {
   private readonly unset: Set<string>;
   private readonly lane: Lane;
   readonly activationBytes: number;
+  /** Of a session that replays: the memory of all tensors of a set that change, and the places of what a run is given and returns. */
+  private blocks?: readonly [Value, Value];
+  private readonly given: Record<string, Value> = {};
+  private readonly returned: Record<string, Value> = {};
 
   constructor(
     private readonly program: Program,
@@ -83,11 +93,12 @@ export class OnnxExecutable implements Executable {
     this.bound = new Set(session.inputs.map((i) => i.name));
     this.bindings = [session.binding(), session.binding()];
     const made = new Set(graph.outputs.map((o) => o.name));
-    for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
+    if (engine.device === 'cuda') this.layBlocks(rows, made);
+    else for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
     for (const name of program.state) {
       if (this.sets[0][name]) continue;
       const spec = program.inputs[name]!;
-      const value = (): Value => session.valueFor(name, arrayOf(spec), spec.shape, spec.dtype);
+      const value = (): Value => session.valueFor(name, () => arrayOf(spec), spec.shape, spec.dtype);
       this.keep(name, value(), made.has(name) ? value() : undefined);
     }
     for (const name of Object.keys(this.sets[0])) {
@@ -95,6 +106,53 @@ export class OnnxExecutable implements Executable {
         if (this.bound.has(name)) binding.input(name, this.sets[i]![name]!);
         if (made.has(name)) binding.output(OUTPUT_PREFIX + name, this.sets[1 - i]![name]!);
       });
+    }
+    if (session.replays) this.placeCrossing();
+  }
+
+  /** Places on the device of what a run is given and returns: they are part of what is recorded. */
+  private placeCrossing(): void {
+    const { session, program, graph } = this;
+    const [binding] = this.bindings;
+    for (const [name, spec] of Object.entries(program.inputs)) {
+      if (this.sets[0][name] || !this.bound.has(name)) continue;
+      this.given[name] = session.valueFor(name, () => arrayOf(spec), spec.shape, spec.dtype);
+      binding.input(name, this.given[name]);
+    }
+    for (const { name, value } of graph.outputs) {
+      if (this.sets[0][name]) continue;
+      const out = OUTPUT_PREFIX + name;
+      this.returned[name] = session.valueFrom(out, () => arrayOf(value), value.shape, value.dtype);
+      binding.output(out, this.returned[name]);
+    }
+  }
+
+  /** All state that changes in one block of memory for each set, on the device; rows and their tensors over the same places. */
+  private layBlocks(rows: StateRows, made: Set<string>): void {
+    const { session, program } = this;
+    const inRows = new Set(Object.values(rows).flat());
+    const places: [name: string, shape: number[], from: number][] = [];
+    let end = 0;
+    const add = (name: string, shape: number[], from: number): number =>
+      places.push([name, shape, from]) && from + elements(shape);
+    for (const [row, names] of Object.entries(rows)) {
+      const length = names.reduce((n, name) => n + elements(program.inputs[name]!.shape), 0);
+      add(row, [length], end);
+      for (const name of names) end = add(name, program.inputs[name]!.shape, end);
+      end = Math.ceil(end / BLOCK_STEP) * BLOCK_STEP;
+    }
+    for (const name of program.state) {
+      if (!made.has(name) || inRows.has(name)) continue;
+      end = add(name, program.inputs[name]!.shape, end);
+      end = Math.ceil(end / BLOCK_STEP) * BLOCK_STEP;
+    }
+    const [like] = places[0] ?? [];
+    if (like === undefined) return;
+    const block = (): Value => session.valueFor(like, () => new Float32Array(end), [end], 'float32');
+    this.blocks = [block(), block()];
+    for (const [name, shape, from] of places) {
+      const [first, second] = this.blocks.map((whole) => session.part(like, whole, from, shape));
+      this.keep(name, first!, second);
     }
   }
 
@@ -131,28 +189,34 @@ export class OnnxExecutable implements Executable {
       const value = this.sets[this.reading][name];
       if (!value) throw new Error(`program ${this.program.name} has no state named ${name}`);
       checkValues(this.program, name, v);
-      if (value.data) value.data.set(v);
-      else {
-        const spec = this.program.inputs[name]!;
-        const given = this.session.hostValue(readable(spec, v), spec.shape, spec.dtype);
-        this.session.copy(given, value);
-        this.session.release(given);
-      }
+      this.write(value, this.program.inputs[name]!, v);
       this.unset.delete(name);
     }
   }
 
   getState(names = this.program.state): Promise<Record<string, Float32Array>> {
-    return this.lane.do(async () => Object.fromEntries(names.map((n) => [n, this.read(n) as Float32Array])));
+    const read = (name: string): Values =>
+      this.read(this.sets[this.reading][name]!, this.program.inputs[name]!);
+    return this.lane.do(async () => Object.fromEntries(names.map((n) => [n, read(n) as Float32Array])));
   }
 
-  private read(name: string): Values {
-    const value = this.sets[this.reading][name]!;
-    if (value.data) return value.data.slice();
-    const spec = this.program.inputs[name]!;
+  /** Values into a tensor, wherever it lies. */
+  private write(to: Value, spec: Spec, values: Values): void {
+    if (to.data) {
+      to.data.set(values);
+      return;
+    }
+    const given = this.session.hostValue(readable(spec, values), spec.shape, spec.dtype);
+    this.session.copy(given, to);
+    this.session.release(given);
+  }
+
+  /** A copy of the values of a tensor, wherever it lies. */
+  private read(from: Value, spec: Spec): Values {
+    if (from.data) return from.data.slice();
     const data = arrayOf(spec);
     const taken = this.session.hostValue(data, spec.shape, spec.dtype);
-    this.session.copy(value, taken);
+    this.session.copy(from, taken);
     this.session.release(taken);
     return data;
   }
@@ -160,38 +224,72 @@ export class OnnxExecutable implements Executable {
   run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
     return this.lane.do(async () => {
       for (const name of this.unset) throw neverSet(this.program, name);
-      const binding = this.bindings[this.reading];
-      const given: Value[] = [];
-      const outputs: Outputs = {};
-      const { session } = this;
-      try {
-        for (const [name, spec] of Object.entries(this.program.inputs)) {
-          if (this.sets[0][name]) continue;
-          const values = inputs[name];
-          if (!values) throw new Error(`program ${this.program.name} needs input ${name}`);
-          checkValues(this.program, name, values);
-          if (!this.bound.has(name)) continue;
-          given.push(session.hostValue(readable(spec, values), spec.shape, spec.dtype));
-          binding.input(name, given.at(-1)!);
-        }
-        for (const { name, value } of this.graph.outputs) {
-          if (this.sets[0][name]) continue;
-          given.push(session.hostValue(arrayOf(value), value.shape, value.dtype));
-          outputs[name] = given.at(-1)!.data as Float32Array;
-          binding.output(OUTPUT_PREFIX + name, given.at(-1)!);
-        }
-        await binding.run().catch((error: unknown) => {
-          const known = runError(error, this.program, this.engine);
-          if (known instanceof EngineError) throw known;
-          const [reason] = (error as Error).message.split('\n');
-          throw new EngineError(`program ${this.program.name} failed on ${this.engine.device}: ${reason}`);
-        });
-      } finally {
-        for (const value of given) session.release(value);
-      }
-      if (accept(outputs)) this.reading = this.reading === 0 ? 1 : 0;
+      const outputs = this.session.replays ? await this.replay(inputs) : await this.runBound(inputs);
+      if (!accept(outputs)) return outputs;
+      if (!this.session.replays) this.reading = this.reading === 0 ? 1 : 0;
+      else if (this.blocks) this.session.copy(this.blocks[1], this.blocks[0]);
       return outputs;
     });
+  }
+
+  /** The values of an input that a run is given, checked, as onnxruntime reads them; undefined where the graph does not. */
+  private valuesOf(name: string, inputs: Record<string, Values>): Values | undefined {
+    if (this.sets[0][name]) return undefined;
+    const values = inputs[name];
+    if (!values) throw new Error(`program ${this.program.name} needs input ${name}`);
+    checkValues(this.program, name, values);
+    return this.bound.has(name) ? readable(this.program.inputs[name]!, values) : undefined;
+  }
+
+  private async runBound(inputs: Record<string, Values>): Promise<Outputs> {
+    const { session } = this;
+    const binding = this.bindings[this.reading];
+    const lent: Value[] = [];
+    const outputs: Outputs = {};
+    try {
+      for (const [name, { shape, dtype }] of Object.entries(this.program.inputs)) {
+        const values = this.valuesOf(name, inputs);
+        if (!values) continue;
+        lent.push(session.hostValue(values, shape, dtype));
+        binding.input(name, lent.at(-1)!);
+      }
+      for (const { name, value } of this.graph.outputs) {
+        if (this.sets[0][name]) continue;
+        lent.push(session.hostValue(arrayOf(value), value.shape, value.dtype));
+        outputs[name] = lent.at(-1)!.data as Float32Array;
+        binding.output(OUTPUT_PREFIX + name, lent.at(-1)!);
+      }
+      await binding.run().catch((error: unknown) => this.explain(error));
+    } finally {
+      for (const value of lent) session.release(value);
+    }
+    return outputs;
+  }
+
+  private async replay(inputs: Record<string, Values>): Promise<Outputs> {
+    for (const [name, spec] of Object.entries(this.program.inputs)) {
+      const values = this.valuesOf(name, inputs);
+      if (values) this.write(this.given[name]!, spec, values);
+    }
+    try {
+      this.bindings[0].runHere();
+    } catch (error) {
+      this.explain(error);
+    }
+    const outputs: Outputs = {};
+    for (const { name, value } of this.graph.outputs) {
+      const place = this.returned[name];
+      if (place) outputs[name] = this.read(place, value) as Float32Array;
+    }
+    return outputs;
+  }
+
+  /** @throws EngineError always, in the words of a user */
+  private explain(error: unknown): never {
+    const known = runError(error, this.program, this.engine);
+    if (known instanceof EngineError) throw known;
+    const [reason] = (error as Error).message.split('\n');
+    throw new EngineError(`program ${this.program.name} failed on ${this.engine.device}: ${reason}`);
   }
 
   /** Most bytes that the intermediate values of a run have taken on the host so far. */
@@ -202,8 +300,8 @@ export class OnnxExecutable implements Executable {
   dispose(): Promise<void> {
     return this.lane.do(async () => {
       for (const binding of this.bindings) binding.close();
-      for (const value of new Set(this.sets.flatMap((set) => Object.values(set))))
-        this.session.release(value);
+      const values = [...this.sets, this.given, this.returned].flatMap((set) => Object.values(set));
+      for (const value of new Set([...values, ...(this.blocks ?? [])])) this.session.release(value);
       this.session.close();
     });
   }

@@ -1,7 +1,17 @@
 // A model loaded in onnxruntime: its slots, the values that it reads and writes, and the bindings that tie them together.
+import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
-import type { DeviceName, Values } from '../program.js';
-import { type Handle, memoryAt, ortApi, pointersAt, type Reporting, textAt } from './c_api.js';
+import { type DeviceName, elements, type Values } from '../program.js';
+import {
+  CUDA_PROVIDER,
+  type Handle,
+  libraryFolder,
+  memoryAt,
+  ortApi,
+  pointersAt,
+  type Reporting,
+  textAt,
+} from './c_api.js';
 
 /** An input or output of a model: its element type in the words below, and sizes, or names for the open ones. */
 export interface OnnxSlot {
@@ -31,6 +41,8 @@ export interface SessionSettings {
   profile?: string;
   /** onnxruntime's own passes: the basic ones for graphs that ours have shaped, all of them for foreign files. */
   passes: 'basic' | 'all';
+  /** On CUDA: the first run is recorded, later ones replay it. They read and write the same memory, and must come from one thread. */
+  replay?: boolean;
 }
 
 /** A tensor that onnxruntime knows. On the host it lies in `data`, which it keeps alive. */
@@ -52,9 +64,21 @@ const env = (): Handle => {
   return environment;
 };
 
+let knowsCuda = false;
+/** Tells the environment how to copy to and from CUDA: sessions tell only themselves. */
+function registerCuda(): void {
+  if (knowsCuda) return;
+  const ort = ortApi();
+  ort.call('RegisterExecutionProviderLibrary', env(), 'cuda', join(libraryFolder(), CUDA_PROVIDER[0]));
+  process.once('exit', () => ort.plain('ReleaseEnv', env())); // or the provider's library crashes when the process ends
+  knowsCuda = true;
+}
+
 export const runtimeVersion = (): string => ortApi().version;
 
 export class NativeSession {
+  /** Runs are recorded and replayed. */
+  readonly replays: boolean;
   readonly inputs: OnnxSlot[];
   readonly outputs: OnnxSlot[];
   private readonly ort = ortApi();
@@ -63,12 +87,15 @@ export class NativeSession {
   private readonly host: Handle;
   /** Where the session wants each input: kernels on a device read device memory. The session owns these. */
   private readonly places: Handle[];
+  private readonly outputPlaces: Handle[];
   private readonly allocators = new Map<Handle, Handle>();
 
   /** Loads the bytes of a model, or a file with the external data beside it. @throws Error with onnxruntime's words */
   constructor(model: Uint8Array | string, settings: SessionSettings) {
     const { ort } = this;
+    this.replays = settings.replay ?? false;
     env(); // providers log while they are set up
+    if (settings.device === 'cuda') registerCuda();
     const options = ort.make('CreateSessionOptions');
     try {
       setUp(options, settings);
@@ -83,9 +110,14 @@ export class NativeSession {
     this.host = ort.make('CreateCpuMemoryInfo', ARENA, DEFAULT_MEMORY);
     this.inputs = this.slots('SessionGetInputCount', 'SessionGetInputName', 'SessionGetInputTypeInfo');
     this.outputs = this.slots('SessionGetOutputCount', 'SessionGetOutputName', 'SessionGetOutputTypeInfo');
-    const places = new BigUint64Array(this.inputs.length);
-    ort.call('SessionGetMemoryInfoForInputs', this.session, places, places.length);
-    this.places = [...places];
+    this.places = this.placesOf('SessionGetMemoryInfoForInputs', this.inputs.length);
+    this.outputPlaces = this.placesOf('SessionGetMemoryInfoForOutputs', this.outputs.length);
+  }
+
+  private placesOf(which: Reporting, count: number): Handle[] {
+    const places = new BigUint64Array(count);
+    this.ort.call(which, this.session, places, count);
+    return [...places];
   }
 
   /** A tensor in memory of ours. onnxruntime reads and writes `data` itself: nothing is copied. */
@@ -97,17 +129,52 @@ export class NativeSession {
     return { handle: ort.make('CreateTensorWithDataAsOrtValue', ...args), data };
   }
 
-  /** A tensor where the session reads this input: in `data` if that is the host, else in memory of the device. */
-  valueFor(input: string, data: Values, shape: readonly number[], type: string): Value {
+  /** A tensor where the session reads this input: in an array of `data` if that is the host, else in memory of the device. */
+  valueFor(input: string, data: () => Values, shape: readonly number[], type: string): Value {
+    return this.valueAt(this.places[this.inputs.findIndex((i) => i.name === input)], data, shape, type);
+  }
+
+  /** A tensor where the session writes this output: in an array of `data` if that is the host, else in memory of the device. */
+  valueFrom(output: string, data: () => Values, shape: readonly number[], type: string): Value {
+    return this.valueAt(
+      this.outputPlaces[this.outputs.findIndex((i) => i.name === output)],
+      data,
+      shape,
+      type,
+    );
+  }
+
+  private valueAt(
+    place: Handle | undefined,
+    data: () => Values,
+    shape: readonly number[],
+    type: string,
+  ): Value {
     const { ort } = this;
-    const place = this.places[this.inputs.findIndex((i) => i.name === input)];
-    if (place === undefined || this.isHost(place)) return this.hostValue(data, shape, type);
+    if (place === undefined || this.isHost(place)) return this.hostValue(data(), shape, type);
     const allocator = this.allocators.get(place) ?? ort.make('CreateAllocator', this.session, place);
     this.allocators.set(place, allocator);
     const sizes = BigInt64Array.from(shape, BigInt);
     return {
       handle: ort.make('CreateTensorAsOrtValue', allocator, sizes, sizes.length, typeNames.indexOf(type)),
     };
+  }
+
+  /** A tensor over a part of the float32 tensor `whole`, from its element `from` on, on a device whose memory has addresses. `whole` must outlive it. */
+  part(input: string, whole: Value, from: number, shape: readonly number[]): Value {
+    const { ort } = this;
+    const place = this.places[this.inputs.findIndex((i) => i.name === input)]!;
+    const address = ort.make('GetTensorMutableData', whole.handle) + 4n * BigInt(from);
+    const sizes = BigInt64Array.from(shape, BigInt);
+    const args = [
+      place,
+      address,
+      4 * elements([...shape]),
+      sizes,
+      sizes.length,
+      typeNames.indexOf('float32'),
+    ];
+    return { handle: ort.make('CreateTensorWithDataAsOrtValue', ...args) };
   }
 
   /** Copies tensors of equal shapes between host and device. */
@@ -175,7 +242,7 @@ export class NativeSession {
  */
 const WAITING = { 'session.intra_op.allow_spinning': '1', 'session.intra_op.spin_duration_us': '50' };
 
-function setUp(options: Handle, { device, threads, profile, passes }: SessionSettings): void {
+function setUp(options: Handle, { device, threads, profile, passes, replay }: SessionSettings): void {
   const ort = ortApi();
   ort.call('SetSessionLogSeverityLevel', options, ERROR);
   ort.call('SetSessionGraphOptimizationLevel', options, PASSES[passes]);
@@ -187,7 +254,10 @@ function setUp(options: Handle, { device, threads, profile, passes }: SessionSet
   if (device === 'webgpu') ort.call('SessionOptionsAppendExecutionProvider', options, 'WebGPU', [], [], 0);
   if (device === 'cuda') {
     const cuda = ort.make('CreateCUDAProviderOptions');
+    const wanted = { use_tf32: '0', enable_cuda_graph: replay ? '1' : '0' };
     try {
+      const [keys, values] = [Object.keys(wanted), Object.values(wanted)];
+      ort.call('UpdateCUDAProviderOptions', cuda, keys, values, keys.length);
       ort.call('SessionOptionsAppendExecutionProvider_CUDA_V2', options, cuda);
     } finally {
       ort.plain('ReleaseCUDAProviderOptions', cuda);
@@ -240,6 +310,11 @@ export class Binding {
   /** Runs on a thread of Node's pool. Values that are bound must stay alive and alone until it is done. */
   run(): Promise<void> {
     return this.ort.callAside('RunWithBinding', this.session, this.runOptions, this.binding);
+  }
+
+  /** Runs on this thread. */
+  runHere(): void {
+    this.ort.call('RunWithBinding', this.session, this.runOptions, this.binding);
   }
 
   /** Copies of all outputs in the order of their binding; those that are not float32 come without data. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
 import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
-import { libraryFolder } from './c_api.js';
+import { CUDA_PROVIDER, libraryFolder } from './c_api.js';
 import { OnnxExecutable } from './executable.js';
 import type { Graph } from './ir.js';
 import { lower } from './lower.js';
@@ -23,17 +23,16 @@ export interface OnnxOptions {
   profile?: string;
 }
 
+/** Values that every tensor in a row must hold a multiple of on CUDA, whose kernels read four at a time. */
+const CUDA_UNIT = 4;
+
 /** An ONNX model is one protobuf message, which ends at 2 GiB: larger weights stay inputs. */
 export const MOST_MODEL_BYTES = 1.9 * 2 ** 30;
-
-export const TRAINS_ON_CUDA =
-  'the onnx engine does not train on cuda (never run there with its state on the device): use --engine tensorflow';
 
 /** Where onnxruntime looks for the libraries of its CUDA provider on Linux, and those that are not there. */
 export function cudaLibraries(): { folder: string; missing: string[] } {
   const folder = libraryFolder();
-  const files = ['libonnxruntime_providers_cuda.so', 'libonnxruntime_providers_shared.so'];
-  return { folder, missing: files.filter((file) => !existsSync(join(folder, file))) };
+  return { folder, missing: CUDA_PROVIDER.filter((file) => !existsSync(join(folder, file))) };
 }
 
 export class OnnxEngine implements Engine {
@@ -75,9 +74,10 @@ export class OnnxEngine implements Engine {
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
   async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
-    const trains = graph.outputs.some(({ name }) => program.state.includes(name));
-    if (trains && this.device === 'cuda') throw new EngineError(TRAINS_ON_CUDA);
-    const laid = this.device === 'cpu' ? stateRows(graph, program.state) : { graph, rows: {} };
+    const laid =
+      this.device === 'webgpu'
+        ? { graph, rows: {} } // its memory has no addresses
+        : stateRows(graph, program.state, this.device === 'cuda' ? CUDA_UNIT : 1);
     const model = lower(laid.graph, {
       keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
       ...(this.device === 'webgpu' ? { instead: webgpuRules } : {}),
@@ -87,9 +87,10 @@ export class OnnxEngine implements Engine {
     return new OnnxExecutable(program, laid.graph, laid.rows, session, this);
   }
 
-  private failure(what: string, { message }: Error): EngineError {
+  private refusal(what: string, { message }: Error): EngineError {
     if (message.includes('WebGPU adapter')) return new EngineError(noAdapter(message));
-    return new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${message.split('\n')[0]}`);
+    const reason = /CUDA failure \d+: [^;]*[^; ]/.exec(message)?.[0] ?? message.split('\n')[0];
+    return new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${reason}`);
   }
 
   /**
@@ -112,9 +113,10 @@ export class OnnxEngine implements Engine {
         passes,
         ...(threads === undefined ? {} : { threads }),
         ...(profile && passes === 'basic' ? { profile } : {}),
+        replay: this.device === 'cuda' && passes === 'basic', // it saves the time to start thousands of kernels
       });
     } catch (error) {
-      throw this.failure(what, error as Error);
+      throw this.refusal(what, error as Error);
     }
   }
 }

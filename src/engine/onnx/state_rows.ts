@@ -1,4 +1,5 @@
 // State that a program reads and writes as one row lies side by side: its optimisers then work in place on long rows.
+import { elements } from '../program.js';
 import { type Graph, useCounts, type Value } from './ir.js';
 
 /** Names of the state tensors that lie side by side, in their order, by the name of the input that is all of them. */
@@ -6,11 +7,18 @@ export type StateRows = Record<string, string[]>;
 
 /**
  * Each `Flat` of state becomes an input of the graph, and each `Unflat` into the next values of the same tensors an output, under one name:
- * whoever binds them sees to it that the tensors lie side by side. The others stay as they are and move their values.
+ * whoever binds them sees to it that the tensors lie side by side. The others stay as they are and move their values, as do tensors
+ * that do not hold a multiple of `unit` values.
  */
-export function stateRows(graph: Graph, state: readonly string[]): { graph: Graph; rows: StateRows } {
+export function stateRows(
+  graph: Graph,
+  state: readonly string[],
+  unit = 1,
+): { graph: Graph; rows: StateRows } {
   const read = new Map<Value, string>();
-  for (const { name, value } of graph.inputs) if (state.includes(name)) read.set(value, name);
+  for (const { name, value } of graph.inputs) {
+    if (state.includes(name) && elements(value.shape) % unit === 0) read.set(value, name);
+  }
   const rows: StateRows = {};
   const taken = new Set<string>();
   const inputs = [...graph.inputs];
