@@ -144,7 +144,12 @@ const refusals: [what: string, args: string[], code: number, message: RegExp][] 
     /^--steps: expected an integer greater than or equal to 1 but received: 0; see --help$/,
   ],
   ['an unknown flag', ['--stepz', '3'], 2, /--stepz/],
-  ['an engine without the device', ['--engine', 'onnx', '--device', 'cuda'], 2, /use --engine tensorflow/],
+  [
+    'an engine without the device',
+    ['--engine', 'onnx', '--device', 'cuda'],
+    2,
+    /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/,
+  ],
 ];
 
 describe('capi pretrain refuses', () => {
@@ -178,18 +183,23 @@ describe('capi pretrain refuses', () => {
       if (name.startsWith('tfjs-node')) continue;
       symlinkSync(join(root, 'node_modules/@tensorflow', name), join(home, 'node_modules/@tensorflow', name));
     }
-    for (const choice of [
-      ['--engine', 'tensorflow'],
-      ['--device', 'cuda', '--set', 'engine.name=auto'],
-    ]) {
+    const choices: [string[], RegExp][] = [
+      [
+        ['--engine', 'tensorflow'],
+        /the tensorflow engine does not load .*tfjs-node is not installed.*npm install @tensorflow\/tfjs-node-gpu@.*scripts\/build-tfjs-node\.sh/,
+      ],
+      [
+        ['--device', 'cuda', '--set', 'engine.name=auto'],
+        /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/,
+      ],
+    ];
+    for (const [choice, message] of choices) {
       const result = capi(
         ['pretrain', config, '--out', at('refused'), ...choice],
         {},
         join(home, 'dist/src/main.js'),
       );
-      expect(line(result)).toMatch(
-        /the tensorflow engine does not load .*tfjs-node is not installed.*npm install @tensorflow\/tfjs-node-gpu@.*scripts\/build-tfjs-node\.sh/,
-      );
+      expect(line(result)).toMatch(message);
       expect(result.code).toBe(2);
     }
     expect(existsSync(at('refused'))).toBe(false);
