@@ -30,8 +30,9 @@ export async function openEngine(request: EngineRequest): Promise<Engine> {
   const { name, gpu } = request;
   const device = typeof gpu === 'number' ? chooseGpu(gpu, request.device) : request.device;
   process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
-  if (device === 'cpu' || device === 'webgpu' || (name !== 'auto' && device !== 'cuda') || isOther(name))
-    return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
+  const onCuda =
+    device === 'cuda' ? name === 'auto' || name === 'onnx' : device === 'auto' && name === 'auto';
+  if (!onCuda) return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
   const cuda = await cudaEngine(threads);
   if ('version' in cuda) {
     return request.purpose === 'evaluate'
@@ -46,8 +47,6 @@ export async function openEngine(request: EngineRequest): Promise<Engine> {
   }
   throw new EngineError(`${cuda.failure}. ${ONNX_CUDA_FIX}`);
 }
-
-const isOther = (name: EngineRequest['name']): boolean => name === 'tensorflow' || name === 'reference';
 
 async function openNamed(name: EngineName, device: DeviceName | 'auto', threads: number): Promise<Engine> {
   switch (name) {

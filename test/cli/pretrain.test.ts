@@ -84,6 +84,9 @@ engine: { name: onnx, device: cpu, threads: 1 }
   writeFileSync(at('idx', 'train-labels-idx1-ubyte'), Buffer.from([0, 0, 8, 1, 0, 0, 0, 1, 0]));
 });
 
+const noCuda = /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/;
+const noTensorflow =
+  /the tensorflow engine does not load .*tfjs-node is not installed.*npm install @tensorflow\/tfjs-node-gpu@.*scripts\/build-tfjs-node\.sh/;
 const refusals: [what: string, args: string[], code: number, message: RegExp][] = [
   ['a missing folder', ['--data', 'folder:BASE/absent'], 4, /BASE\/absent does not exist/],
   ['an empty folder', ['--data', 'folder:BASE/empty'], 4, /BASE\/empty holds no images/],
@@ -144,12 +147,7 @@ const refusals: [what: string, args: string[], code: number, message: RegExp][] 
     /^--steps: expected an integer greater than or equal to 1 but received: 0; see --help$/,
   ],
   ['an unknown flag', ['--stepz', '3'], 2, /--stepz/],
-  [
-    'an engine without the device',
-    ['--engine', 'onnx', '--device', 'cuda'],
-    2,
-    /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/,
-  ],
+  ['an engine without the device', ['--engine', 'onnx', '--device', 'cuda'], 2, noCuda],
 ];
 
 describe('capi pretrain refuses', () => {
@@ -184,14 +182,8 @@ describe('capi pretrain refuses', () => {
       symlinkSync(join(root, 'node_modules/@tensorflow', name), join(home, 'node_modules/@tensorflow', name));
     }
     const choices: [string[], RegExp][] = [
-      [
-        ['--engine', 'tensorflow'],
-        /the tensorflow engine does not load .*tfjs-node is not installed.*npm install @tensorflow\/tfjs-node-gpu@.*scripts\/build-tfjs-node\.sh/,
-      ],
-      [
-        ['--device', 'cuda', '--set', 'engine.name=auto'],
-        /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/,
-      ],
+      [['--engine', 'tensorflow'], noTensorflow],
+      [['--device', 'cuda', '--set', 'engine.name=auto'], noCuda],
     ];
     for (const [choice, message] of choices) {
       const result = capi(

@@ -93,7 +93,7 @@ export class OnnxExecutable implements Executable {
     this.bound = new Set(session.inputs.map((i) => i.name));
     this.bindings = [session.binding(), session.binding()];
     const made = new Set(graph.outputs.map((o) => o.name));
-    if (engine.device === 'cuda') this.layBlocks(rows, made);
+    if (session.replays) this.layBlocks(rows, made);
     else for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
     for (const name of program.state) {
       if (this.sets[0][name]) continue;
@@ -224,7 +224,7 @@ export class OnnxExecutable implements Executable {
   run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
     return this.lane.do(async () => {
       for (const name of this.unset) throw neverSet(this.program, name);
-      const outputs = this.session.replays ? await this.replay(inputs) : await this.runBound(inputs);
+      const outputs = this.session.replays ? this.replay(inputs) : await this.runBound(inputs);
       if (!accept(outputs)) return outputs;
       if (!this.session.replays) this.reading = this.reading === 0 ? 1 : 0;
       else if (this.blocks) this.session.copy(this.blocks[1], this.blocks[0]);
@@ -266,7 +266,7 @@ export class OnnxExecutable implements Executable {
     return outputs;
   }
 
-  private async replay(inputs: Record<string, Values>): Promise<Outputs> {
+  private replay(inputs: Record<string, Values>): Outputs {
     for (const [name, spec] of Object.entries(this.program.inputs)) {
       const values = this.valuesOf(name, inputs);
       if (values) this.write(this.given[name]!, spec, values);
