@@ -4,7 +4,7 @@ import { imageSize } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { canonicalJson, sha256 } from '../tensor/hash.js';
-import { busyThreads, imagesAtOnce, inParts } from './chunks.js';
+import { busyThreads, inParts, streamsOf } from './chunks.js';
 import { checkBytes } from './floors.js';
 import type { FrozenEncoder } from './frozen.js';
 import type { LoadedEncoder } from './load.js';
@@ -48,7 +48,7 @@ export function weightsHash(loaded: LoadedEncoder, sizes: ModelSizes): string {
   return sha256(...parts);
 }
 
-/** Loads the program of an encoder on an engine; a batch goes through it in parts that fit the cache (see imagesAtOnce). */
+/** Loads the program of an encoder on an engine; a batch goes through it in parts that fit the cache (see streamsOf). */
 export async function openCapi(
   loaded: LoadedEncoder,
   spec: EncoderSpec,
@@ -58,8 +58,9 @@ export async function openCapi(
   const { mean, std } = loaded;
   const { batch } = options;
   const fixed = Object.fromEntries(Object.keys(encoderParameters(sizes)).map((n) => [n, loaded.weights[n]!]));
-  const atOnce = imagesAtOnce(sizes, batch, options.engine);
-  const executable = await options.engine.load(encoderProgram(sizes, { batch: atOnce, mean, std }), fixed);
+  const { images: atOnce, streams } = streamsOf(sizes, batch, options.engine);
+  const program = { ...encoderProgram(sizes, { batch: atOnce, mean, std }), streams };
+  const executable = await options.engine.load(program, fixed);
   return {
     name,
     kind: loaded.kind,
@@ -78,7 +79,7 @@ export async function openCapi(
       checkBytes(name, images, batch * size.height * size.width * 3);
       const out = await inParts(
         images,
-        batch / atOnce,
+        { parts: batch / atOnce, streams },
         async (part) => (await executable.run({ images: part })) as Record<string, Float32Array>,
       );
       const features = {

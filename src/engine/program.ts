@@ -22,6 +22,8 @@ export interface Program {
   state: string[];
   /** Of a training step: images of the batch, and the most that go through the model at a time. */
   batch?: { images: number; atOnce: number };
+  /** Runs that its user starts at once, where no output is a next state. An engine on the CPU may give each a share of its threads. */
+  streams?: number;
   run(inputs: NamedTensorMap): NamedTensorMap;
 }
 

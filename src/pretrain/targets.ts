@@ -8,7 +8,7 @@ import { headOutputs } from '../model/head.js';
 import { CLUSTERING, clusteringShapes } from '../model/parameters.js';
 import { tableWeights, wholeImageCoordinates } from '../model/positions.js';
 import type { ModelSizes } from '../model/sizes.js';
-import { cluster } from '../teacher/clustering.js';
+import { cluster, valuesAtOnce } from '../teacher/clustering.js';
 import { sinkhorn } from '../teacher/sinkhorn.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
 
@@ -81,6 +81,7 @@ function clusterTargets(config: Config, s: ModelSizes, i: TargetInputs, patches:
     predictionTemperature: config.clustering.prediction_temperature,
     iterations: config.clustering.iterations,
     variant: config.clustering.sinkhorn,
+    atOnce: valuesAtOnce(config.engine.device),
   });
   const targets = at(clustering.assignments, i.rows);
   return {

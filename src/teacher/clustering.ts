@@ -21,15 +21,23 @@ export function clusteringLogits(w: Record<string, Tensor>, patches: Tensor): Te
 
 export interface ClusteringOptions extends SinkhornOptions {
   predictionTemperature: number;
+  /** Values that the logits of one run of positions may fill, see `valuesAtOnce`. */
+  atOnce: number;
 }
 
-/** Logits of one run of positions fill about this many values, what a core's cache holds, but have no fewer rows than a product is fast with. */
-const CHUNK = 1 << 19;
+/** A run of positions has no fewer rows than a product is fast with. */
 const LEAST_ROWS = 128;
 
 /**
+ * Values that the logits of one run of positions may fill: on a CPU what a core's cache holds; on a GPU, where every run costs the start of
+ * some hundred kernels, as many as WebGPU binds as one buffer by default (128 MiB). Changes results by rounding only.
+ */
+export const valuesAtOnce = (device: string): number =>
+  device === 'cuda' || device === 'webgpu' ? 1 << 25 : 1 << 19;
+
+/**
  * One clustering step on teacher patches [N * B, D] (position-major). Gradients reach the layer only, never the teacher.
- * Position-wise Sinkhorn treats positions one by one, so they are worked through in runs that fit the cache.
+ * Position-wise Sinkhorn treats positions one by one, so they are worked through in runs.
  */
 export function cluster(
   w: Record<string, Tensor>,
@@ -40,8 +48,8 @@ export function cluster(
   const [rows, width] = patches.shape as [number, number];
   const positions = rows / batch;
   const prototypes = w['layer.weight']!.shape[0]!;
-  const inCache = Math.floor(CHUNK / (batch * prototypes));
-  const most = o.variant === 'standard' ? positions : Math.max(1, inCache, Math.ceil(LEAST_ROWS / batch));
+  const fitting = Math.floor(o.atOnce / (batch * prototypes));
+  const most = o.variant === 'standard' ? positions : Math.max(1, fitting, Math.ceil(LEAST_ROWS / batch));
   const parts: Clustering[] = [];
   for (let first = 0; first < positions; first += most) {
     const count = Math.min(most, positions - first);

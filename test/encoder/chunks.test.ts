@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { imagesAtOnce } from '../../src/encoder/chunks.js';
+import { inParts, streamsOf } from '../../src/encoder/chunks.js';
 import { loadEncoder } from '../../src/encoder/load.js';
 import { openFrozen } from '../../src/encoder/open_frozen.js';
 import { encoderProgram } from '../../src/encoder/program.js';
@@ -15,14 +15,31 @@ import { encoderFolder, randomImages } from './support.js';
 it('takes the largest part of a batch that fits the caches of the threads', () => {
   const base = { registers: 16, patches: 64, hidden: 768 }; // 240 KiB an image
   const small = { registers: 16, patches: 256, hidden: 1536 }; // 1.6 MiB
-  const cpu = (threads?: number) => ({ device: 'cpu', ...(threads ? { threads } : {}) }) as const;
-  expect(imagesAtOnce(base, 64, cpu())).toBe(4);
-  expect(imagesAtOnce(base, 64, cpu(2))).toBe(8);
-  expect(imagesAtOnce(base, 7, cpu())).toBe(1);
-  expect(imagesAtOnce(base, 3, cpu())).toBe(3);
-  expect(imagesAtOnce(small, 32, cpu())).toBe(1);
-  expect(imagesAtOnce(small, 32, cpu(16))).toBe(8);
-  expect(imagesAtOnce(small, 32, { device: 'webgpu' })).toBe(32);
+  const on = (threads?: number, name: 'onnx' | 'reference' = 'onnx') =>
+    ({ name, device: 'cpu', ...(threads ? { threads } : {}) }) as const;
+  const one = (images: number) => ({ images, streams: 1 });
+  expect(streamsOf(base, 64, on())).toEqual(one(4));
+  expect(streamsOf(base, 64, on(2))).toEqual({ images: 4, streams: 2 });
+  expect(streamsOf(base, 64, on(2, 'reference'))).toEqual(one(8));
+  expect(streamsOf(base, 4, on(2))).toEqual(one(4)); // no second part for the second thread
+  expect(streamsOf(base, 7, on())).toEqual(one(1));
+  expect(streamsOf(base, 3, on())).toEqual(one(3));
+  expect(streamsOf(small, 32, on())).toEqual(one(1));
+  expect(streamsOf(small, 32, on(4))).toEqual({ images: 1, streams: 4 });
+  expect(streamsOf(small, 32, on(16))).toEqual(one(8)); // more threads than Node's pool has
+  expect(streamsOf(small, 32, { name: 'onnx', device: 'webgpu', threads: 2 })).toEqual(one(32));
+});
+
+it('throws what a part throws, when no other goes on', async () => {
+  let going = 0;
+  const work = inParts(new Uint8Array(6), { parts: 6, streams: 2 }, async ([first]) => {
+    going++;
+    await new Promise((resolve) => setTimeout(resolve, first === 0 ? 5 : 20));
+    going--;
+    throw new Error('no such part');
+  });
+  await expect(work).rejects.toThrow('no such part');
+  expect(going).toBe(0);
 });
 
 it('gives in parts what the whole batch gives', async () => {
@@ -31,10 +48,10 @@ it('gives in parts what the whole batch gives', async () => {
     preset,
     'model: { image_size: 64, patch_size: 4, width: 256, heads: 4, depth: 1, registers: 4, predictor: { depth: 1 } }\nclustering: { prototypes: 8 }\n',
   );
-  const engine = new OnnxEngine({ threads: 1 });
+  const engine = new OnnxEngine({ threads: 2 });
   const loaded = await loadEncoder(parseEncoderSpec(`random:${preset}?seed=1`));
   const sizes = modelSizes(loaded.config);
-  expect(imagesAtOnce(sizes, 3, engine)).toBe(1);
+  expect(streamsOf(sizes, 3, engine)).toEqual({ images: 1, streams: 2 });
   const { mean, std } = loaded;
   const whole = await engine.load(encoderProgram(sizes, { batch: 3, mean, std }));
   whole.setState(loaded.weights);

@@ -73,6 +73,23 @@ onEveryDevice('an engine', (engine) => {
     await counted.dispose();
   });
 
+  it('keeps runs apart that go on at once, and ends them before it is disposed of', async () => {
+    const scaled = await (await engine.open()).load(
+      {
+        name: 'scaled',
+        inputs: { by: vector, x: vector },
+        state: ['by'],
+        streams: 2,
+        run: ({ by, x }) => ({ y: tf.mul(by!, x!) }),
+      },
+      { by: f32(1, 10, 100) },
+    );
+    const runs = [1, 2, 3, 4, 5].map((n) => scaled.run({ x: f32(n, n, n) }));
+    await scaled.dispose();
+    const values = (await Promise.all(runs)).map(({ y }) => [...y!]);
+    expect(values).toEqual([1, 2, 3, 4, 5].map((n) => [n, 10 * n, 100 * n]));
+  });
+
   it('reads bytes, whole numbers, scalars and empty shapes as they are', async () => {
     const executable = await (await engine.open()).load({
       name: 'types',

@@ -1,4 +1,5 @@
 // A program loaded in onnxruntime, with its state bound once: where the session runs, and for as long as it lives.
+import pLimit from 'p-limit';
 import { EngineError } from '../../errors.js';
 import { runError } from '../out_of_memory.js';
 import {
@@ -38,22 +39,8 @@ function readable(spec: Spec, given: Values): Values {
   return copied;
 }
 
-/** Does one thing after another. */
-class Lane {
-  private last: Promise<unknown> = Promise.resolve();
-
-  do<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.last.then(work);
-    this.last = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
-  }
-}
-
 /** Programs on a GPU take turns: they share its queue and its memory. */
-const gpu = new Lane();
+const gpu = pLimit(1);
 
 /** Floats between tensors in a block: CUDA's own allocations begin at multiples of 256 bytes. */
 const BLOCK_STEP = 64;
@@ -68,12 +55,14 @@ const BLOCK_STEP = 64;
  */
 export class OnnxExecutable implements Executable {
   private readonly sets: [Record<string, Value>, Record<string, Value>] = [{}, {}];
-  /** One for each set that is read. */
-  private readonly bindings: [Binding, Binding];
+  /** One for each run that may go on at once: its bindings for each set that is read. A run takes one and puts it back. */
+  private readonly free: [Binding, Binding][];
   private reading: 0 | 1 = 0;
   private readonly bound: Set<string>;
   private readonly unset: Set<string>;
-  private readonly lane: Lane;
+  private readonly turns: ReturnType<typeof pLimit>;
+  /** Runs that have not ended. */
+  private readonly going = new Set<Promise<Outputs>>();
   readonly activationBytes: number;
   /** Of a session that replays: the memory of all tensors of a set that change, and the places of what a run is given and returns. */
   private blocks?: readonly [Value, Value];
@@ -88,11 +77,12 @@ export class OnnxExecutable implements Executable {
     private readonly engine: Pick<Engine, 'name' | 'device'>,
   ) {
     this.activationBytes = activationBytes(graph);
-    this.lane = engine.device === 'cpu' ? new Lane() : gpu;
     this.unset = new Set(program.state);
     this.bound = new Set(session.inputs.map((i) => i.name));
-    this.bindings = [session.binding(), session.binding()];
     const made = new Set(graph.outputs.map((o) => o.name));
+    const streams = program.state.some((name) => made.has(name)) ? 1 : (program.streams ?? 1);
+    this.free = Array.from({ length: streams }, () => [session.binding(), session.binding()]);
+    this.turns = engine.device === 'cpu' ? pLimit(streams) : gpu;
     if (session.replays) this.layBlocks(rows, made);
     else for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
     for (const name of program.state) {
@@ -101,11 +91,13 @@ export class OnnxExecutable implements Executable {
       const value = (): Value => session.valueFor(name, () => arrayOf(spec), spec.shape, spec.dtype);
       this.keep(name, value(), made.has(name) ? value() : undefined);
     }
-    for (const name of Object.keys(this.sets[0])) {
-      this.bindings.forEach((binding, i) => {
-        if (this.bound.has(name)) binding.input(name, this.sets[i]![name]!);
-        if (made.has(name)) binding.output(OUTPUT_PREFIX + name, this.sets[1 - i]![name]!);
-      });
+    for (const bindings of this.free) {
+      for (const name of Object.keys(this.sets[0])) {
+        bindings.forEach((binding, i) => {
+          if (this.bound.has(name)) binding.input(name, this.sets[i]![name]!);
+          if (made.has(name)) binding.output(OUTPUT_PREFIX + name, this.sets[1 - i]![name]!);
+        });
+      }
     }
     if (session.replays) this.placeCrossing();
   }
@@ -113,7 +105,7 @@ export class OnnxExecutable implements Executable {
   /** Places on the device of what a run is given and returns: they are part of what is recorded. */
   private placeCrossing(): void {
     const { session, program, graph } = this;
-    const [binding] = this.bindings;
+    const [binding] = this.free[0]!;
     for (const [name, spec] of Object.entries(program.inputs)) {
       if (this.sets[0][name] || !this.bound.has(name)) continue;
       this.given[name] = session.valueFor(name, () => arrayOf(spec), spec.shape, spec.dtype);
@@ -197,7 +189,7 @@ export class OnnxExecutable implements Executable {
   getState(names = this.program.state): Promise<Record<string, Float32Array>> {
     const read = (name: string): Values =>
       this.read(this.sets[this.reading][name]!, this.program.inputs[name]!);
-    return this.lane.do(async () => Object.fromEntries(names.map((n) => [n, read(n) as Float32Array])));
+    return this.turns(async () => Object.fromEntries(names.map((n) => [n, read(n) as Float32Array])));
   }
 
   /** Values into a tensor, wherever it lies. */
@@ -222,14 +214,25 @@ export class OnnxExecutable implements Executable {
   }
 
   run(inputs: Record<string, Values>, accept: (o: Outputs) => boolean = () => true): Promise<Outputs> {
-    return this.lane.do(async () => {
+    const run = this.turns(async () => {
       for (const name of this.unset) throw neverSet(this.program, name);
-      const outputs = this.session.replays ? this.replay(inputs) : await this.runBound(inputs);
-      if (!accept(outputs)) return outputs;
-      if (!this.session.replays) this.reading = this.reading === 0 ? 1 : 0;
-      else if (this.blocks) this.session.copy(this.blocks[1], this.blocks[0]);
-      return outputs;
+      const bindings = this.free.pop()!;
+      try {
+        const outputs = this.session.replays
+          ? this.replay(bindings[0], inputs)
+          : await this.runBound(bindings[this.reading], inputs);
+        if (!accept(outputs)) return outputs;
+        if (!this.session.replays) this.reading = this.reading === 0 ? 1 : 0;
+        else if (this.blocks) this.session.copy(this.blocks[1], this.blocks[0]);
+        return outputs;
+      } finally {
+        this.free.push(bindings);
+      }
     });
+    this.going.add(run);
+    const ended = (): unknown => this.going.delete(run);
+    run.then(ended, ended);
+    return run;
   }
 
   /** The values of an input that a run is given, checked, as onnxruntime reads them; undefined where the graph does not. */
@@ -241,9 +244,8 @@ export class OnnxExecutable implements Executable {
     return this.bound.has(name) ? readable(this.program.inputs[name]!, values) : undefined;
   }
 
-  private async runBound(inputs: Record<string, Values>): Promise<Outputs> {
+  private async runBound(binding: Binding, inputs: Record<string, Values>): Promise<Outputs> {
     const { session } = this;
-    const binding = this.bindings[this.reading];
     const lent: Value[] = [];
     const outputs: Outputs = {};
     try {
@@ -266,13 +268,13 @@ export class OnnxExecutable implements Executable {
     return outputs;
   }
 
-  private replay(inputs: Record<string, Values>): Outputs {
+  private replay(binding: Binding, inputs: Record<string, Values>): Outputs {
     for (const [name, spec] of Object.entries(this.program.inputs)) {
       const values = this.valuesOf(name, inputs);
       if (values) this.write(this.given[name]!, spec, values);
     }
     try {
-      this.bindings[0].runHere();
+      binding.runHere();
     } catch (error) {
       this.explain(error);
     }
@@ -297,9 +299,10 @@ export class OnnxExecutable implements Executable {
     return this.session.peakBytes();
   }
 
-  dispose(): Promise<void> {
-    return this.lane.do(async () => {
-      for (const binding of this.bindings) binding.close();
+  async dispose(): Promise<void> {
+    await Promise.allSettled(this.going);
+    await this.turns(async () => {
+      for (const binding of this.free.flat()) binding.close();
       const values = [...this.sets, this.given, this.returned].flatMap((set) => Object.values(set));
       for (const value of new Set([...values, ...(this.blocks ?? [])])) this.session.release(value);
       this.session.close();

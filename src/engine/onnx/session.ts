@@ -83,7 +83,10 @@ export class OnnxEngine implements Engine {
       ...(this.device === 'webgpu' ? { instead: webgpuRules } : {}),
     });
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
-    const session = this.session(model, `program ${program.name}`, 'basic');
+    const { threads, device } = this;
+    const share =
+      device === 'cpu' && threads && program.streams ? Math.ceil(threads / program.streams) : threads;
+    const session = this.session(model, `program ${program.name}`, 'basic', share);
     return new OnnxExecutable(program, laid.graph, laid.rows, session, this);
   }
 
@@ -105,8 +108,9 @@ export class OnnxEngine implements Engine {
     model: Uint8Array | string,
     what: string,
     passes: SessionSettings['passes'],
+    threads = this.threads,
   ): NativeSession {
-    const { threads, profile } = this.options;
+    const { profile } = this.options;
     try {
       return new NativeSession(model, {
         device: this.device,
