@@ -10,7 +10,7 @@ import { openEngine } from '../engine/select.js';
 import { modelSizes } from '../model/sizes.js';
 import { checkpointBytes, parameterCount, stepFlop } from '../pretrain/cost.js';
 import { stepInputs } from '../pretrain/inputs.js';
-import { startState } from '../pretrain/state.js';
+import { setTensors, startTensors } from '../pretrain/state.js';
 import { stepProgram } from '../pretrain/step.js';
 import { planEvaluation } from '../probes/evaluation/plan.js';
 import { duration } from './progress.js';
@@ -156,8 +156,7 @@ async function measuredRate(
   };
   const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], ...parts });
   const executable = await engine.load(program);
-  const state = startState(config);
-  executable.setState(Object.fromEntries(program.state.map((name) => [name, state[name]!])));
+  setTensors(executable, program, startTensors(config));
   const images = new Uint8Array(config.train.batch * s.height * s.width * 3).map(
     (_, i) => (i * 2654435761) >>> 24,
   );

@@ -111,18 +111,24 @@ function initial(name: string, shape: number[], s: ModelSizes, seed: number): Fl
 }
 
 /** Initial parameters of student, EMA (a copy) and clustering layer, under full official names, from one seed. */
-export function initialParameters(s: ModelSizes, seed: number): Parameters {
-  const out: Parameters = {};
+export function* initialTensors(
+  s: ModelSizes,
+  seed: number,
+): Generator<[name: string, values: Float32Array]> {
   for (const [name, shape] of Object.entries(studentShapes(s))) {
     const values = initial(name, shape, s, seed);
-    out[STUDENT + name] = values;
-    out[EMA + name] = values.slice();
+    const copy = values.slice(); // before the caller has the first
+    yield [STUDENT + name, values];
+    yield [EMA + name, copy];
   }
   for (const [name, shape] of Object.entries(clusteringShapes(s))) {
-    out[CLUSTERING + name] = initial(name, shape, s, seed);
+    yield [CLUSTERING + name, initial(name, shape, s, seed)];
   }
-  return out;
 }
+
+/** All of `initialTensors`. */
+export const initialParameters = (s: ModelSizes, seed: number): Parameters =>
+  Object.fromEntries(initialTensors(s, seed));
 
 /** Shapes of student, EMA and clustering layer under full official names. */
 export function allShapes(s: ModelSizes): Shapes {

@@ -12,7 +12,6 @@ import { decodingThreads } from '../cores.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
-import { isRope } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { environment } from '../results/environment.js';
 import { writeJson, writeText } from '../results/files.js';
@@ -21,7 +20,7 @@ import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
 import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
 import { checkRunFolder, claimRunFolder, RUN, type RunIdentity, RunLog } from './run_folder.js';
-import { checkpointOf, notFinite, type RunState, readState, startState } from './state.js';
+import { checkpointOf, notFinite, type RunState, readState, setTensors, startTensors } from './state.js';
 import { stepProgram } from './step.js';
 
 export interface PretrainResult extends Omit<StepReport, 'health' | 'secondsLeft'> {
@@ -83,7 +82,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const checkpoints = join(folder, RUN.checkpoints);
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
   const start = latest?.step ?? 0;
-  let state: RunState = latest ? await readState(latest, config, o.identity) : startState(config);
+  let state = latest ? Object.entries(await readState(latest, config, o.identity)) : startTensors(config);
   let memory: StepMemory | null = null;
   const result = (report: StepReport | undefined, checkpoint: string, skipped: number): PretrainResult => ({
     run: folder,
@@ -147,9 +146,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     executable = await engine.load(program);
     memory = stepMemory(config, program, executable.activationBytes);
     log.say(memoryLine(memory, program));
-    executable.setState(Object.fromEntries(program.state.map((name) => [name, state[name]!])));
-    const fixed = Object.fromEntries(Object.entries(state).filter(([name]) => isRope(name)));
-    state = {}; // the engine has its own copy
+    const fixed = setTensors(executable, program, state);
+    state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind
 
     await claimRunFolder(folder, o.identity, found, start);

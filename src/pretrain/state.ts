@@ -2,9 +2,9 @@
 import { readCheckpoint } from '../checkpoint/file.js';
 import type { CheckpointFile } from '../checkpoint/folder.js';
 import { type Config, identityDifferences } from '../config/index.js';
-import { elements } from '../engine/program.js';
+import { type Executable, elements, type Program } from '../engine/program.js';
 import { DataError, UsageError } from '../errors.js';
-import { allShapes, initialParameters, isRope, ropeFrequencies } from '../model/parameters.js';
+import { allShapes, initialTensors, isRope, ropeFrequencies } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import type { StoredTensor } from '../tensor/safetensors.js';
 import { isEngineSetting, type RunIdentity } from './run_folder.js';
@@ -19,13 +19,29 @@ export function stateShapes(config: Config): Record<string, number[]> {
   return { ...allShapes(s), ...optimiserShapes(s) };
 }
 
-/** The state before the first step: the official initialisation, moments of zero. */
-export function startState(config: Config): RunState {
-  const values = initialParameters(modelSizes(config), config.seed);
-  for (const [name, shape] of Object.entries(stateShapes(config))) {
-    values[name] ??= new Float32Array(elements(shape));
+/** The state before the first step, tensor by tensor: the official initialisation, moments of zero. */
+export function* startTensors(config: Config): Generator<[name: string, values: Float32Array]> {
+  yield* initialTensors(modelSizes(config), config.seed);
+  for (const [name, shape] of Object.entries(optimiserShapes(modelSizes(config))))
+    yield [name, new Float32Array(elements(shape))];
+}
+
+/** All of `startTensors`. */
+export const startState = (config: Config): RunState => Object.fromEntries(startTensors(config));
+
+/** Hands `tensors` to a program one by one, so that none is held twice for long. Returns those that are none of its state. */
+export function setTensors(
+  executable: Executable,
+  program: Program,
+  tensors: Iterable<[name: string, values: Float32Array]>,
+): RunState {
+  const others: RunState = {};
+  const own = new Set(program.state);
+  for (const [name, values] of tensors) {
+    if (own.has(name)) executable.setState({ [name]: values });
+    else others[name] = values;
   }
-  return values;
+  return others;
 }
 
 /**

@@ -3,11 +3,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { lower } from '../../src/engine/onnx/lower.js';
 import { activationBytes } from '../../src/engine/onnx/memory.js';
 import { orderNodes } from '../../src/engine/onnx/order.js';
+import { optimise } from '../../src/engine/onnx/passes/index.js';
 import { OnnxEngine } from '../../src/engine/onnx/session.js';
 import { trace } from '../../src/engine/onnx/trace.js';
 import type { Program } from '../../src/engine/program.js';
+import { rotary, rotaryTable } from '../../src/tensor/ops/index.js';
 import { type Tensor, tf } from '../../src/tensor/tf.js';
 import { type Case, small, stepCase } from './configs.js';
 
@@ -55,6 +58,33 @@ describe('the peak of live values', () => {
     });
     expect(unread).toBe(KIB256);
   });
+});
+
+it('keeps the matrices of a rotary table once, however many read them', () => {
+  const [rows, heads, d] = [32, 16, 64];
+  const turned = (times: number): number => {
+    const graph = optimise(
+      trace({
+        name: 'turned',
+        inputs: { x: { shape: [rows, heads * d], dtype: 'float32' } },
+        state: [],
+        run: ({ x }) => {
+          const coords = tf.tensor2d(
+            Float32Array.from({ length: 2 * rows }, (_, i) => i / 64),
+            [rows, 2],
+          );
+          const table = rotaryTable(coords, tf.ones([2, d]));
+          let y = x!;
+          for (let i = 0; i < times; i++) y = rotary(tf.exp(y), table);
+          return { y };
+        },
+      }),
+    );
+    return lower(graph).byteLength;
+  };
+  const matrices = rows * d * d * 4;
+  expect(turned(1)).toBeGreaterThan(matrices);
+  expect(turned(4)).toBeLessThan(1.5 * matrices);
 });
 
 /** A step whose activations weigh more than its weights. */

@@ -62,6 +62,13 @@ export class OnnxBuilder {
     return name;
   }
 
+  /** A constant that others decide, made and stored once. */
+  derived(from: string, make: () => string): string {
+    const name = this.constants.get(from) ?? make();
+    this.constants.set(from, name);
+    return name;
+  }
+
   /** Stores a tensor under a name of its own. */
   store(name: string, values: Float32Array, dims: number[]): void {
     this.initialisers.set(name, { dims, dtype: 'float32', bytes: constantBytes(values, 'float32') });

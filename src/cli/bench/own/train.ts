@@ -6,7 +6,7 @@ import { IMAGENET } from '../../../images/normalise.js';
 import { modelSizes } from '../../../model/sizes.js';
 import { stepInputs } from '../../../pretrain/inputs.js';
 import { resolveEngine } from '../../../pretrain/prepare.js';
-import { startState } from '../../../pretrain/state.js';
+import { setTensors, startTensors } from '../../../pretrain/state.js';
 import { stepProgram } from '../../../pretrain/step.js';
 import { benchImages } from '../work.js';
 import { engineFacts, type Prepare, timed } from './handlers.js';
@@ -27,10 +27,7 @@ export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) =
     studentMicroBatches: student ?? 1,
   });
   const executable = await engine.load(program);
-  {
-    const state = startState(config);
-    executable.setState(Object.fromEntries(program.state.map((n) => [n, state[n]!])));
-  }
+  setTensors(executable, program, startTensors(config));
   const images = benchImages(config.train.batch, s.height, s.width);
   let step = 0;
   const run = async ({ count }: { count: number }) => {

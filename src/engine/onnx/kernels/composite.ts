@@ -41,7 +41,8 @@ defineRule('Rotary', {
     const per = elements(shape) / (rows * d);
     const [c, s] = [node.inputs[1]!.data, node.inputs[2]!.data];
     if (c && s && per >= LEAST_HEADS) {
-      const turns = b.constant(rotations(c, s, rows, d), [rows, d, d], 'float32');
+      const make = (): string => b.constant(rotations(c, s, rows, d), [rows, d, d], 'float32');
+      const turns = b.derived(`rotations ${cos} ${sin}`, make);
       return [b.reshape(b.node('MatMul', [b.reshape(x!, [rows, per, d]), turns]), shape)];
     }
     const half = d / 2;
