@@ -1,7 +1,7 @@
 // The two passes of the resampler, run in WebAssembly (resample.wat): the memory that they share, and what goes in and out of it.
 import { RESAMPLE_WASM } from './resample_wasm.js';
 
-/** For each output pixel of a line: the first input pixel that it reads, and the fixed-point weights of it and those that follow, in rows of `taps`, a multiple of 3. */
+/** For each output pixel of a line: the first input pixel that it reads, and the fixed-point weights of it and those that follow, in rows of `taps`: along a row a multiple of 4. */
 export interface Weights {
   taps: number;
   first: Int32Array;
@@ -34,7 +34,7 @@ interface Kernels {
 }
 
 const PAGE = 65_536;
-const BEYOND = 64; // the passes work on up to 16 bytes at a time
+const BEYOND = 64; // bytes behind what is read and written: the passes take up to 16 at a time, and taps of weight zero lie beyond short rows
 
 let instance: Kernels | undefined;
 
@@ -47,23 +47,33 @@ function kernels(bytes: number): Kernels {
   return instance;
 }
 
+/** Two weights at a time as the horizontal pass reads them: their upper parts, then their last 11 bits. */
+function pairs(values: Int32Array): Int32Array {
+  const out = new Int32Array(values.length);
+  for (let i = 0; i < out.length; i += 2) {
+    const [a, b] = [values[i]!, values[i + 1]!];
+    out[i] = ((a >> 11) & 0xffff) | ((b >> 11) << 16);
+    out[i + 1] = (a & 0x7ff) | ((b & 0x7ff) << 16);
+  }
+  return out;
+}
+
 /** Takes `rows` through the passes in their order, each rounding to bytes. Returns bytes of its own. */
 export function runPasses(rows: Rows, passes: readonly Pass[]): Uint8Array {
   let end = 0;
-  /** Room with `beyond` bytes behind it that may be read and written. */
-  const room = (bytes: number, beyond: number): number => {
+  const room = (bytes: number): number => {
     const at = end;
-    end = Math.ceil((at + bytes + beyond) / 16) * 16;
+    end = Math.ceil((at + bytes + BEYOND) / 16) * 16;
     return at;
   };
-  const source = room(rows.data.length, 3 * rows.stride + BEYOND); // taps of weight zero lie beyond short lines
+  const source = room(rows.data.length);
   let { height, width } = rows;
   const steps = passes.map((pass) => {
     const { first, values } = pass.weights;
     if (pass.along === 'row') width = first.length;
     else height = first.length;
-    const [at, weights] = [room(first.byteLength, 0), room(values.byteLength, 0)];
-    return { pass, at, weights, out: room(height * width * 3, 9 * width + BEYOND), height, width };
+    const [at, weights] = [room(first.byteLength), room(values.byteLength)];
+    return { pass, at, weights, out: room(height * width * 3), height, width };
   });
   const { memory, horizontal, vertical } = kernels(end);
   new Uint8Array(memory.buffer).set(rows.data, source);
@@ -72,7 +82,7 @@ export function runPasses(rows: Rows, passes: readonly Pass[]): Uint8Array {
   for (const { pass, at, weights, out, height, width } of steps) {
     const { first, values, taps } = pass.weights;
     integers.set(first, at / 4);
-    integers.set(values, weights / 4);
+    integers.set(pass.along === 'row' ? pairs(values) : values, weights / 4);
     if (pass.along === 'row')
       horizontal(from, stride, height, at, weights, taps, out, width, Number(pass.mirror));
     else vertical(from, stride, width * 3, at, weights, taps, out, height);

@@ -25,7 +25,7 @@ export interface Box {
 
 const PRECISION_BITS = 22; // fixed point as in Pillow: 32 bits less 8 of the pixel less 2 of head room
 const BICUBIC_SUPPORT = 2;
-const UNROLL = 3; // taps of one turn of a pass
+const TAPS_OF_ROWS = 4; // those that the pass along rows takes in one turn
 
 /** Cubic convolution with a = -0.5 (Keys 1981; Catmull-Rom). */
 function bicubicFilter(distance: number): number {
@@ -43,13 +43,13 @@ interface Part {
 
 /**
  * Pillow's weights for a line of `inSize` pixels made `outSize` long, of which `part` is wanted. Every row is padded with zero weights to
- * the same number of taps, a multiple of UNROLL, and moved to end inside the line where the line is long enough.
+ * the same number of taps, a multiple of `unit`, and moved to end inside the line where the line is long enough.
  */
-function bicubicWeights(inSize: number, outSize: number, part: Part): Weights {
+function bicubicWeights(inSize: number, outSize: number, part: Part, unit: number): Weights {
   const scale = inSize / outSize;
   const filterScale = Math.max(scale, 1); // shrinking widens the filter: antialiasing
   const support = BICUBIC_SUPPORT * filterScale;
-  const taps = Math.ceil(Math.min(Math.floor(2 * support) + 1, inSize) / UNROLL) * UNROLL;
+  const taps = Math.ceil(Math.min(Math.floor(2 * support) + 1, inSize) / unit) * unit;
   const first = new Int32Array(part.count);
   const values = new Int32Array(part.count * taps);
   const row = new Float64Array(taps);
@@ -92,8 +92,13 @@ export function resizeBicubic(
   checkBox({ height: outHeight, width: outWidth }, window);
   const rowsLost = box.height - outHeight;
   const verticalFirst = rowsLost > 0 && rowsLost > 2 * (box.width - outWidth);
-  const columns = bicubicWeights(box.width, outWidth, { start: window.left, count: window.width });
-  const rows = bicubicWeights(box.height, outHeight, { start: window.top, count: window.height });
+  const columns = bicubicWeights(
+    box.width,
+    outWidth,
+    { start: window.left, count: window.width },
+    TAPS_OF_ROWS,
+  );
+  const rows = bicubicWeights(box.height, outHeight, { start: window.top, count: window.height }, 1);
   const wide = mirror || box.width !== outWidth || box.width !== window.width;
   const high = box.height !== outHeight || box.height !== window.height;
   if (!wide && !high) return crop(image, box);

@@ -2,17 +2,20 @@
 ;; that starts at one half, shifted back and clamped to a byte. Compiled into resample_wasm.ts by scripts/build-wasm.js.
 ;;
 ;; `first` holds for each output pixel of a line the first input pixel that it reads, `weights` rows of `taps` weights, all int32.
-;; `taps` is a multiple of 3. Both passes may read and write up to 15 bytes beyond what they are given.
+;; Both passes may read and write up to 15 bytes beyond what they are given.
 (module
   (memory (export "memory") 1)
 
+  ;; The horizontal pass multiplies 16 bits by 16 and adds pairs of products, which is one instruction. So `taps` is a multiple of 4 there, and two weights
+  ;; are two int32: their upper parts (the weight shifted right by 11) in 16 bits each, then their lower parts (its 11 last bits).
+  ;;
   ;; Every row of `source` (rows `stride` bytes apart) to `width` pixels at `out`, rows width * 3 bytes apart; each line from its end with `mirror`.
   (func (export "horizontal")
     (param $source i32) (param $stride i32) (param $height i32)
     (param $first i32) (param $weights i32) (param $taps i32)
     (param $out i32) (param $width i32) (param $mirror i32)
     (local $x i32) (local $w i32) (local $end i32) (local $p i32) (local $at i32) (local $step i32)
-    (local $sum v128) (local $half v128)
+    (local $sum v128) (local $half v128) (local $upper v128) (local $four v128) (local $pair v128)
     (local.set $half (i32x4.splat (i32.const 0x200000)))
     (local.set $step (select (i32.const -3) (i32.const 3) (local.get $mirror)))
     (local.set $taps (i32.shl (local.get $taps) (i32.const 2)))
@@ -26,22 +29,22 @@
         (local.set $w (local.get $weights))
         (loop $pixels
           (local.set $sum (local.get $half))
+          (local.set $upper (v128.const i32x4 0 0 0 0))
           (local.set $p
             (i32.add (local.get $source)
               (i32.mul (i32.load (i32.add (local.get $first) (i32.shl (local.get $x) (i32.const 2)))) (i32.const 3))))
           (local.set $end (i32.add (local.get $w) (local.get $taps)))
-          (loop $three
-            (local.set $sum (i32x4.add (local.get $sum) (i32x4.mul
-              (i32x4.extend_low_i16x8_u (i16x8.extend_low_i8x16_u (v128.load32_zero (local.get $p))))
-              (v128.load32_splat (local.get $w)))))
-            (local.set $sum (i32x4.add (local.get $sum) (i32x4.mul
-              (i32x4.extend_low_i16x8_u (i16x8.extend_low_i8x16_u (v128.load32_zero offset=3 (local.get $p))))
-              (v128.load32_splat offset=4 (local.get $w)))))
-            (local.set $sum (i32x4.add (local.get $sum) (i32x4.mul
-              (i32x4.extend_low_i16x8_u (i16x8.extend_low_i8x16_u (v128.load32_zero offset=6 (local.get $p))))
-              (v128.load32_splat offset=8 (local.get $w)))))
-            (local.set $p (i32.add (local.get $p) (i32.const 9)))
-            (br_if $three (i32.lt_u (local.tee $w (i32.add (local.get $w) (i32.const 12))) (local.get $end))))
+          (loop $taken
+            (local.set $four (v128.load (local.get $p))) ;; pixels, each pair red red green green blue blue
+            (local.set $pair (i8x16.swizzle (local.get $four) (v128.const i8x16 0 -1 3 -1 1 -1 4 -1 2 -1 5 -1 -1 -1 -1 -1)))
+            (local.set $upper (i32x4.add (local.get $upper) (i32x4.dot_i16x8_s (local.get $pair) (v128.load32_splat (local.get $w)))))
+            (local.set $sum (i32x4.add (local.get $sum) (i32x4.dot_i16x8_s (local.get $pair) (v128.load32_splat offset=4 (local.get $w)))))
+            (local.set $pair (i8x16.swizzle (local.get $four) (v128.const i8x16 6 -1 9 -1 7 -1 10 -1 8 -1 11 -1 -1 -1 -1 -1)))
+            (local.set $upper (i32x4.add (local.get $upper) (i32x4.dot_i16x8_s (local.get $pair) (v128.load32_splat offset=8 (local.get $w)))))
+            (local.set $sum (i32x4.add (local.get $sum) (i32x4.dot_i16x8_s (local.get $pair) (v128.load32_splat offset=12 (local.get $w)))))
+            (local.set $p (i32.add (local.get $p) (i32.const 12)))
+            (br_if $taken (i32.lt_u (local.tee $w (i32.add (local.get $w) (i32.const 16))) (local.get $end))))
+          (local.set $sum (i32x4.add (local.get $sum) (i32x4.shl (local.get $upper) (i32.const 11))))
           (local.set $sum (i32x4.shr_s (local.get $sum) (i32.const 22)))
           (local.set $sum (i16x8.narrow_i32x4_s (local.get $sum) (local.get $sum)))
           (local.set $sum (i8x16.narrow_i16x8_u (local.get $sum) (local.get $sum)))
