@@ -30,7 +30,7 @@ export interface DrawnBatch {
 }
 
 /** Images decoded side by side, for sources that wait for a file or a decoder. */
-const IN_FLIGHT = 4;
+const IN_FLIGHT = 8;
 
 /** How many unreadable images a run bears: the share of the source, but one at least where any are allowed, and never all. */
 export function toleratedBad(length: number, maxBadShare: number): number {
