@@ -7,6 +7,7 @@ import { type ProviderKernels, readKernels } from '../engine/onnx/fallback/kerne
 import { type ModelText, readModel } from '../engine/onnx/fallback/model.js';
 import { lower } from '../engine/onnx/lower.js';
 import { optimise } from '../engine/onnx/passes/index.js';
+import { rulesFor } from '../engine/onnx/precision.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
@@ -65,7 +66,8 @@ export function loweredModel(program: Program, { frozen = false } = {}): ModelTe
     if (state.has(name)) value.data = new Float32Array(elements(value.shape)).fill(0.01); // any: only types are read
   }
   const inputs = graph.inputs.filter(({ name }) => !state.has(name));
-  return readModel(lower(optimise({ ...graph, inputs })), program.name);
+  const model = lower(optimise({ ...graph, inputs }), { instead: rulesFor(program, 'cuda') });
+  return readModel(model, program.name);
 }
 
 /** @throws UsageError for a config that cannot run or a provider without a table, DataError for a file that is no model */

@@ -16,6 +16,7 @@ function idle(config: Config): RegExp[] {
   return [
     ...(hasMlpHead(config) ? [] : [/^loss\.mlp_/]),
     ...(config.loss.type === 'direct' ? [] : [/^loss\.huber_delta$/]),
+    ...(config.precision.products === 'float32' ? [/^precision\./] : []),
     ...(config.engine.micro_batch === null ? [/^engine\.micro_batch$/] : []), // resolved: it stands in the counts
   ];
 }

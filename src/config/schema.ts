@@ -163,6 +163,14 @@ const engine = section({
   workers: countOrNull(0).default(null),
 });
 
+const precision = section({
+  /**
+   * What the factors and results of matrix products are rounded to; everything else is float32. bfloat16 may change results (it keeps 8 bits of 24); it is
+   * fast on CUDA, and rounded in software, slower than float32, on a CPU.
+   */
+  products: choice('float32', 'bfloat16').default('float32'),
+});
+
 const health = section({
   /** Steps between two looks at the prototypes and gradients. */
   every: count().default(50),
@@ -207,6 +215,7 @@ export const configSchema = z.strictObject({
   data,
   train,
   engine,
+  precision,
   health,
   checkpoint,
   /** Probes during the run; they change nothing of it. */

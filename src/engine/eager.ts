@@ -1,4 +1,5 @@
 // Runs a program op by op on a TensorFlow.js backend: the tensorflow and reference engines share it.
+import { EngineError } from '../errors.js';
 import { type Tensor, tf } from '../tensor/tf.js';
 import type { Graph } from './onnx/ir.js';
 import { runError } from './out_of_memory.js';
@@ -27,6 +28,11 @@ export class EagerEngine implements Engine {
   ) {}
 
   async load(program: Program, fixed: Record<string, Values> = {}): Promise<Executable> {
+    if (program.products) {
+      throw new EngineError(
+        `program ${program.name}: the ${this.name} engine has no products in ${program.products}. Take --engine onnx, or --set precision.products=float32`,
+      );
+    }
     const graph = this.replays ? recorded(program, this.backend) : undefined;
     const executable = new EagerExecutable(program, this.backend, this, graph);
     executable.setState(fixed);

@@ -22,6 +22,8 @@ export interface Program {
   state: string[];
   /** Of a training step: images of the batch, and the most that go through the model at a time. */
   batch?: { images: number; atOnce: number };
+  /** Matrix products on factors and with results rounded to it, where not to float32: an engine that cannot refuses. */
+  products?: 'bfloat16';
   /** Runs that its user starts at once, where no output is a next state. An engine on the CPU may give each a share of its threads. */
   streams?: number;
   run(inputs: NamedTensorMap): NamedTensorMap;

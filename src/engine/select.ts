@@ -6,9 +6,8 @@ import { withExtractor } from './extractor.js';
 import { chooseGpu } from './gpu/choose.js';
 import { type DeviceName, type Engine, type EngineName, elements, type Program } from './program.js';
 
-/** What to type to get onnxruntime's CUDA provider; its install script takes the flag. */
-export const ONNX_CUDA_FIX =
-  'with an NVIDIA GPU: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12';
+/** What to type to get onnxruntime's CUDA provider. */
+export const ONNX_CUDA_FIX = 'With an NVIDIA GPU: scripts/install-cuda-provider.sh (docs/gpu.md)';
 
 export interface EngineRequest {
   name: EngineName | 'auto';

@@ -146,6 +146,9 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     executable = await engine.load(program);
     memory = stepMemory(config, program, executable.activationBytes);
     log.say(memoryLine(memory, program));
+    const { products } = config.precision;
+    if (products !== 'float32')
+      log.say(`matrix products in ${products}: losses may differ from those in float32`);
     const fixed = setTensors(executable, program, state);
     state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind

@@ -258,6 +258,7 @@ export function stepProgram(config: Config, options: StepOptions = {}): Program 
     inputs,
     state,
     batch: { images: batch, atOnce },
+    ...(config.precision.products === 'float32' ? {} : { products: config.precision.products }),
     run,
   };
 }

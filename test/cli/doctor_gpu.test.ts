@@ -73,10 +73,11 @@ describe('the steps', () => {
   it('on a machine without a driver: each says what is not there and what to type', () => {
     const steps = gpuSteps(machine({}), nothing);
     expect(steps.map(({ ok }) => ok)).toEqual(Array(7).fill(false));
-    for (const { next } of steps) expect(next).toMatch(/^(sudo apt-get|python3 -m pip|npm install|node )/);
+    for (const { next } of steps)
+      expect(next).toMatch(/^(sudo apt-get|python3 -m pip|npm install|node |scripts\/)/);
     expect(step(steps, 'driver').found).toBe('no nvidia-smi, no /proc/driver/nvidia');
     expect(step(steps, 'provider').next).toBe(
-      'node /app/node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12',
+      'scripts/install-cuda-provider.sh # Linux on x86-64, for CUDA 13',
     );
     const text = stepsText(steps);
     expect(text).toMatch(/^1\. NO {3}NVIDIA driver, for CUDA: no nvidia-smi/);

@@ -84,7 +84,7 @@ engine: { name: onnx, device: cpu, threads: 1 }
   writeFileSync(at('idx', 'train-labels-idx1-ubyte'), Buffer.from([0, 0, 8, 1, 0, 0, 0, 1, 0]));
 });
 
-const noCuda = /CUDA provider is not installed.*--onnxruntime-node-install=cuda12/;
+const noCuda = /CUDA provider is not installed.*scripts\/install-cuda-provider\.sh/;
 const noTensorflow =
   /the tensorflow engine does not load .*tfjs-node is not installed.*npm install @tensorflow\/tfjs-node-gpu@.*scripts\/build-tfjs-node\.sh/;
 const refusals: [what: string, args: string[], code: number, message: RegExp][] = [

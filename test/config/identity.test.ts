@@ -19,6 +19,7 @@ function other(key: string, value: unknown): string {
     'data.normalise': 'dataset',
     'engine.name': 'onnx',
     'engine.device': 'cpu',
+    'precision.products': 'bfloat16',
     'model.predictor.drop_path': '0.5',
     'data.source': 'folder:x',
     evals: '[{task: seg, every: 5, train: a, test: b}]',

@@ -105,10 +105,10 @@ describe('CUDA', () => {
       });
       const open = openEngine({ name: 'onnx', device: 'cuda', threads: 1, purpose: 'evaluate' });
       await expect(open).rejects.toThrow(EngineError);
-      await expect(open).rejects.toThrow('--onnxruntime-node-install=cuda12');
+      await expect(open).rejects.toThrow('scripts/install-cuda-provider.sh');
       for (const name of ['onnx', 'auto'] as const) {
         const trainer = openEngine({ name, device: 'cuda', threads: 1 });
-        await expect(trainer).rejects.toThrow('--onnxruntime-node-install=cuda12');
+        await expect(trainer).rejects.toThrow('scripts/install-cuda-provider.sh');
       }
       expect(engineText(await openEngine({ name: 'auto', device: 'auto', threads: 1 }))).not.toMatch(
         'features by',

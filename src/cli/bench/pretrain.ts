@@ -72,6 +72,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
   });
   const config = resolved(asked, own);
   const { flop, shapes } = productsOf(config);
+  const inBfloat16 = rounded(config);
   const notes = [gpuNote(own)].filter((note) => note !== undefined);
   const contenders = [own];
   const refusal = beyondPytorch(config);
@@ -79,11 +80,11 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
   if (bench.python && !refusal) {
     const work = join(bench.folder, `work-${Date.now()}.safetensors`);
     await writeTrainingWork(work, config, WARMUP + bench.rounds * perRound);
-    for (const mode of modesOf(flags)) {
+    for (const mode of modesOf(config, flags)) {
       try {
         contenders.push(await startPytorch(bench, config, mode, work, deviceOf(own)));
       } catch (error) {
-        if (mode === 'eager') throw error;
+        if (mode === 'eager' || inBfloat16) throw error;
         notes.push(`${MODES[mode].name} is missing: ${(error as Error).message}`);
       }
     }
@@ -104,7 +105,9 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
     }
   }
   const products =
-    flags.products && !gpuNote(own) ? await bench.products(flags.scan ? [] : shapes) : undefined;
+    flags.products && !gpuNote(own) && !inBfloat16
+      ? await bench.products(flags.scan ? [] : shapes)
+      : undefined;
   return compare({
     work: 'training step, optimisers and EMA included',
     sizes: sizesOf(config),
@@ -115,14 +118,14 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
         name: contender.name,
         contender,
         run: () => contender.ask<Steps>('run', { count: perRound }),
-        ...(mode?.note ? { note: mode.note() } : {}),
+        ...(mode?.note && !inBfloat16 ? { note: mode.note() } : {}),
       };
     }),
     items: config.train.batch,
     gflop: flop / 1e9,
     ...(products ? { products } : {}),
-    rivals: [MODES.eager.name, MODES.compile.name],
-    memoryOf: MODES.eager.name,
+    rivals: inBfloat16 ? [MODES.bfloat16.name] : [MODES.eager.name, MODES.compile.name],
+    memoryOf: inBfloat16 ? MODES.bfloat16.name : MODES.eager.name,
     agreement,
     notes,
     say: bench.say,
@@ -138,11 +141,16 @@ const MODES: Record<'eager' | 'compile' | 'bfloat16', { name: string; note?: () 
 };
 type Mode = keyof typeof MODES;
 
-const modesOf = (flags: PretrainFlags): Mode[] => [
-  'eager',
-  ...(flags.compile ? (['compile'] as const) : []),
-  ...(flags.bfloat16 ? (['bfloat16'] as const) : []),
-];
+const rounded = (config: Config): boolean => config.precision.products === 'bfloat16';
+
+const modesOf = (config: Config, flags: PretrainFlags): Mode[] =>
+  rounded(config)
+    ? ['bfloat16']
+    : [
+        'eager',
+        ...(flags.compile ? (['compile'] as const) : []),
+        ...(flags.bfloat16 ? (['bfloat16'] as const) : []),
+      ];
 
 const startPytorch = (
   bench: Bench,

@@ -157,12 +157,11 @@ function tensorflowStep(found: Packages['tensorflow']): Step {
 function providerStep({ folder, missing }: Packages['onnxruntime']): Step {
   const what = { step: "onnxruntime's CUDA provider", for: 'onnx on cuda' };
   if (missing.length === 0) return { ...what, ok: true, found: folder };
-  const script = join(folder.split('/bin/napi-')[0]!, 'script/install.js');
   return {
     ...what,
     ok: false,
     found: `${folder} lacks ${missing.join(', ')}`,
-    next: `node ${script} --onnxruntime-node-install=cuda12`,
+    next: 'scripts/install-cuda-provider.sh # Linux on x86-64, for CUDA 13',
   };
 }
 

@@ -9,9 +9,10 @@ import type { Graph } from './ir.js';
 import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
+import { rulesFor } from './precision.js';
 import { stateRows } from './state_rows.js';
 import { trace } from './trace.js';
-import { noAdapter, webgpuRules } from './webgpu.js';
+import { noAdapter } from './webgpu.js';
 
 export type { OnnxExecutable, OnnxSlot };
 
@@ -80,7 +81,7 @@ export class OnnxEngine implements Engine {
         : stateRows(graph, program.state, this.device === 'cuda' ? CUDA_UNIT : 1);
     const model = lower(laid.graph, {
       keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
-      ...(this.device === 'webgpu' ? { instead: webgpuRules } : {}),
+      instead: rulesFor(program, this.device),
     });
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
     const { threads, device } = this;
