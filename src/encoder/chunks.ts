@@ -13,7 +13,7 @@ export interface Streams {
 
 /**
  * On a CPU the images of each stream are the largest divisor of `batch` whose hidden activations [T, F] fit the caches of its threads, at least one;
- * on other devices one stream takes the whole batch. A stream for each thread saves the waiting at the end of every op (a tenth of the
+ * on other devices one stream takes the whole batch. A stream for each thread saves the waiting at the end of every op (some 5 % of the
  * time at the size of benchmarks/speed/step.yaml), where there is a part for each and Node's pool has a thread for each.
  * Changes results by rounding only.
  */
