@@ -26,6 +26,7 @@ describe('a GPU by its number', () => {
       '--gpu 2 (engine.gpu): CUDA_VISIBLE_DEVICES=0,1 shows 2 GPUs, numbers 0 to 1',
     );
     expect(() => chooseGpu(1, 'auto', { CUDA_VISIBLE_DEVICES: '5' })).toThrow('shows 1 GPU, number 0');
+    expect(() => chooseGpu(0, 'auto', { CUDA_VISIBLE_DEVICES: '' })).toThrow('shows no GPU');
   });
 
   it('goes with no other device', () => {
@@ -38,7 +39,7 @@ describe('an engine on a numbered GPU', () => {
   afterEach(() => void vi.unstubAllEnvs());
 
   it('is never one on the CPU', async () => {
-    vi.stubEnv('CUDA_VISIBLE_DEVICES', '');
+    vi.stubEnv('CUDA_VISIBLE_DEVICES', undefined);
     vi.stubEnv('CUDA_DEVICE_ORDER', 'PCI_BUS_ID');
     const opened = openEngine({ name: 'auto', device: 'auto', threads: 1, gpu: 0 });
     await expect(opened).rejects.toThrow(/CUDA provider is not installed|onnxruntime cannot run .* on cuda/);

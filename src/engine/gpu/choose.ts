@@ -3,7 +3,7 @@ import { UsageError } from '../../errors.js';
 import type { DeviceName } from '../program.js';
 
 /** What an environment showed before anything was chosen: indices count in it. */
-const shownBy = new WeakMap<object, string>();
+const shownBy = new WeakMap<object, string | undefined>();
 
 /**
  * Leaves the process the GPU that is number `index` (from 0) of those it sees: all, in the order of nvidia-smi, or those that
@@ -16,14 +16,16 @@ export function chooseGpu(index: number, device: DeviceName | 'auto', environmen
     throw new UsageError(
       `--gpu ${index} (engine.gpu) counts NVIDIA GPUs: use it with --device cuda, not ${device}`,
     );
-  const shown = shownBy.get(environment) ?? environment.CUDA_VISIBLE_DEVICES ?? '';
-  shownBy.set(environment, shown);
-  const listed = shown.split(',').filter(Boolean);
-  const chosen = listed.length === 0 ? `${index}` : listed[index];
-  if (chosen === undefined)
+  if (!shownBy.has(environment)) shownBy.set(environment, environment.CUDA_VISIBLE_DEVICES);
+  const shown = shownBy.get(environment);
+  const listed = shown?.split(',').filter(Boolean); // an empty one hides every GPU
+  const chosen = listed ? listed[index] : `${index}`;
+  if (chosen === undefined) {
+    const counts = ['no GPU', '1 GPU, number 0'][listed!.length];
     throw new UsageError(
-      `--gpu ${index} (engine.gpu): CUDA_VISIBLE_DEVICES=${shown} shows ${listed.length === 1 ? '1 GPU, number 0' : `${listed.length} GPUs, numbers 0 to ${listed.length - 1}`}`,
+      `--gpu ${index} (engine.gpu): CUDA_VISIBLE_DEVICES=${shown} shows ${counts ?? `${listed!.length} GPUs, numbers 0 to ${listed!.length - 1}`}`,
     );
+  }
   environment.CUDA_DEVICE_ORDER ??= 'PCI_BUS_ID';
   environment.CUDA_VISIBLE_DEVICES = chosen;
   return 'cuda';
