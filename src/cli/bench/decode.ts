@@ -48,7 +48,7 @@ const [WIDTH, HEIGHT, QUALITY] = [500, 375, 95];
 /** Standard deviation in levels of 255. */
 const NOISE = 8;
 const NORMALISED =
-  'in a run of capi the engine normalises, inside its first product; here it is a loop in JavaScript';
+  'in a run of capi the engine normalises, in the graph of the step; here it is a loop in JavaScript';
 const WORK: Record<DecodeTask, string> = {
   train: 'JPEG to a random resized crop, mirrored half of the time',
   evaluate: 'JPEG to its centre, shorter side resized first',
