@@ -55,8 +55,10 @@ const BLOCK_STEP = 64;
  */
 export class OnnxExecutable implements Executable {
   private readonly sets: [Record<string, Value>, Record<string, Value>] = [{}, {}];
-  /** One for each run that may go on at once: its bindings for each set that is read. A run takes one and puts it back. */
-  private readonly free: [Binding, Binding][];
+  /** The sets change places after a step. */
+  private readonly swaps: boolean;
+  /** For each run that may go on at once a binding to each set that is read. A run takes them and puts them back. */
+  private readonly free: Binding[][];
   private reading: 0 | 1 = 0;
   private readonly bound: Set<string>;
   private readonly unset: Set<string>;
@@ -80,8 +82,12 @@ export class OnnxExecutable implements Executable {
     this.unset = new Set(program.state);
     this.bound = new Set(session.inputs.map((i) => i.name));
     const made = new Set(graph.outputs.map((o) => o.name));
-    const streams = program.state.some((name) => made.has(name)) ? 1 : (program.streams ?? 1);
-    this.free = Array.from({ length: streams }, () => [session.binding(), session.binding()]);
+    const changes = [...program.state, ...Object.keys(rows)].some((name) => made.has(name));
+    this.swaps = changes && !session.replays;
+    const streams = changes ? 1 : (program.streams ?? 1);
+    this.free = Array.from({ length: streams }, () =>
+      Array.from({ length: this.swaps ? 2 : 1 }, () => session.binding()),
+    );
     this.turns = engine.device === 'cpu' ? pLimit(streams) : gpu;
     if (session.replays) this.layBlocks(rows, made);
     else for (const [row, names] of Object.entries(rows)) this.layOut(row, names, made.has(row));
@@ -105,7 +111,7 @@ export class OnnxExecutable implements Executable {
   /** Places on the device of what a run is given and returns: they are part of what is recorded. */
   private placeCrossing(): void {
     const { session, program, graph } = this;
-    const [binding] = this.free[0]!;
+    const binding = this.free[0]![0]!;
     for (const [name, spec] of Object.entries(program.inputs)) {
       if (this.sets[0][name] || !this.bound.has(name)) continue;
       this.given[name] = session.valueFor(name, () => arrayOf(spec), spec.shape, spec.dtype);
@@ -218,11 +224,12 @@ export class OnnxExecutable implements Executable {
       for (const name of this.unset) throw neverSet(this.program, name);
       const bindings = this.free.pop()!;
       try {
+        const binding = bindings[this.reading]!;
         const outputs = this.session.replays
-          ? this.replay(bindings[0], inputs)
-          : await this.runBound(bindings[this.reading], inputs);
+          ? this.replay(binding, inputs)
+          : await this.runBound(binding, inputs);
         if (!accept(outputs)) return outputs;
-        if (!this.session.replays) this.reading = this.reading === 0 ? 1 : 0;
+        if (this.swaps) this.reading = this.reading === 0 ? 1 : 0;
         else if (this.blocks) this.session.copy(this.blocks[1], this.blocks[0]);
         return outputs;
       } finally {

@@ -1,9 +1,9 @@
 // Mixed precision: matrix products on factors and with results in bfloat16, everything between them in float32.
 import { EngineError } from '../../errors.js';
-import { type DeviceName, elements, type Program } from '../program.js';
+import type { DeviceName, Program } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
 import type { Node } from './ir.js';
-import { productFlop } from './kernels/products.js';
+import { summedChannels } from './kernels/products.js';
 import { type Rule, ruleOf } from './rules.js';
 import { webgpuRules } from './webgpu.js';
 
@@ -15,8 +15,7 @@ const cast = (b: OnnxBuilder, x: string, to: number): string => b.node('Cast', [
 /** Sums that are written as products with a vector of ones, such as those of Sinkhorn-Knopp, stay in float32. */
 function isProduct(node: Node): boolean {
   const out = node.outputs[0]!.shape;
-  const summed = productFlop(node) / (2 * elements(out));
-  return Math.min(out.at(-2)!, out.at(-1)!, summed) > 1;
+  return Math.min(out.at(-2)!, out.at(-1)!, summedChannels(node)) > 1;
 }
 
 /**

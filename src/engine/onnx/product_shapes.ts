@@ -2,7 +2,7 @@
 import { elements } from '../program.js';
 import { PRODUCTS } from './cost.js';
 import type { Graph } from './ir.js';
-import { productFlop } from './kernels/products.js';
+import { summedChannels } from './kernels/products.js';
 
 /** One product as the graph asks for it; operands as they are stored. */
 export interface ProductShape {
@@ -45,7 +45,7 @@ export function productShapes(graph: Graph): ProductShape[] {
     }
     const out = node.outputs[0]!.shape;
     const [m, n] = out.slice(-2) as [number, number];
-    const k = productFlop(node) / (2 * elements(out));
+    const k = summedChannels(node);
     found.set(key, { m, k, n, batch: elements(out.slice(0, -2)), a, b, ...flags, count: 1 });
   }
   return [...found.values()].sort((x, y) => y.count * productFlopOf(y) - x.count * productFlopOf(x));

@@ -18,10 +18,13 @@ function productShape(values: Value[], attrs: Attrs): Typed[] {
   return [[[...batch, a.at(attrs.transA ? -1 : -2)!, b.at(attrs.transB ? -2 : -1)!], 'float32']];
 }
 
-export function productFlop(node: Node): number {
-  const a = view(node.inputs[0]!.shape, Boolean(node.attrs.batchA));
-  return 2 * elements(node.outputs[0]!.shape) * a.at((node.attrs.transA ?? node.attrs.transposeA) ? -2 : -1)!;
+/** Channels that each element of a product is a sum over. */
+export function summedChannels({ inputs, attrs }: Node): number {
+  return view(inputs[0]!.shape, Boolean(attrs.batchA)).at((attrs.transA ?? attrs.transposeA) ? -2 : -1)!;
 }
+
+export const productFlop = (node: Node): number =>
+  2 * elements(node.outputs[0]!.shape) * summedChannels(node);
 
 /** alpha * op(a) @ op(b). Attributes transA, transB, batchA, batchB, alpha; see tensor/ops/product.ts. */
 defineRule('Product', {
