@@ -8,6 +8,7 @@ import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './
 /** A file imports from its own folder and from lower levels only; folders of one level do not know each other. */
 const levels = [
   ['cores', 'errors', 'shell'],
+  ['files'],
   ['tensor', 'config'],
   ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
   ['teacher', 'losses', 'encoder', 'features', 'scores'],
@@ -21,6 +22,7 @@ const levels = [
 /** Where a heavy package may be imported. A folder ends with a slash. */
 const doors: [pattern: RegExp, places: string[]][] = [
   [/^sharp$/, ['src/images/pixels.ts']],
+  [/^fs-native-extensions$/, ['src/files/lock.ts']],
   [/^(onnxruntime-|koffi$)/, ['src/engine/onnx/c_api.ts']],
   [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
   [/^@tensorflow\/(?!tfjs-node)/, ['src/tensor/tf.ts']],
@@ -75,7 +77,7 @@ describe('levels', () => {
   });
 
   it('report reads results only', () => {
-    const readable = ['report', 'results', 'config', 'errors'];
+    const readable = ['report', 'results', 'config', 'errors', 'files'];
     const wrong = offences((file, { file: target }) =>
       unitOf(file) !== 'report' || target === undefined || readable.includes(unitOf(target))
         ? undefined

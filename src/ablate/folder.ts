@@ -4,9 +4,9 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { lockHolder } from '../features/lock.js';
+import { lockHolder } from '../files/lock.js';
+import { writeJson, writeText } from '../files/write.js';
 import { findCell, type RunSummary, readCellFailure, runStates } from '../results/cell.js';
-import { writeJson, writeText } from '../results/files.js';
 import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 

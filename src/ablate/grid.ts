@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { UsageError } from '../errors.js';
-import { hashOf } from '../tensor/hash.js';
+import { hashOf } from '../files/hash.js';
 import { type AxisValue, axisValue, inlineAxis, labelOfBase, type Settings } from './axes.js';
 
 const evaluation = z.strictObject({

@@ -3,10 +3,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
+import { writeFailure } from '../files/write.js';
 import { drawnSize, encodePng, openSource, type RawImage } from '../images/index.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { tileGrid } from '../probes/pictures/tiles.js';
-import { writeFailure } from '../results/files.js';
 
 /** Images of a strip: so many of up to this side, half as many of larger ones. */
 const IMAGES = 8;

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { type Config, checkSizes, identity, imageSize, loadConfig } from '../config/index.js';
 import { openEngine } from '../engine/select.js';
 import { CapiError } from '../errors.js';
+import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
 import { resolveEngine } from '../pretrain/prepare.js';
 import { classNames } from '../probes/evaluation/classify.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
-import { hashOf } from '../tensor/hash.js';
 import { type Grid, type GridEvaluation, refuse } from './grid.js';
 
 /** One pretraining: an arm and a seed. */

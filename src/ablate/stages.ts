@@ -4,6 +4,8 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
+import { hashOf } from '../files/hash.js';
+import { writeJson } from '../files/write.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { pretrain } from '../pretrain/loop.js';
 import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
@@ -19,8 +21,6 @@ import {
 } from '../results/cell.js';
 import { writeCounts } from '../results/counts.js';
 import { environment } from '../results/environment.js';
-import { writeJson } from '../results/files.js';
-import { hashOf } from '../tensor/hash.js';
 import { commandsOf } from './commands.js';
 import { headCounts } from './counts.js';
 import type { StoredRuns } from './folder.js';

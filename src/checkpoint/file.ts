@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { DataError } from '../errors.js';
-import { canonicalJson } from '../tensor/hash.js';
+import { canonicalJson } from '../files/hash.js';
 import {
   layoutSafetensors,
   SafetensorsReader,

@@ -2,7 +2,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
-import { PARTIAL } from '../tensor/safetensors.js';
+import { partialOf } from '../files/write.js';
 
 /** A checkpoint file of a folder; steps count the optimiser steps that it holds. */
 export interface CheckpointFile {
@@ -47,7 +47,7 @@ export async function prepareCheckpointFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
     for (const name of await namesIn(folder)) {
-      if (name.endsWith(PARTIAL) && NAME.test(name.slice(0, -PARTIAL.length))) await rm(join(folder, name));
+      if (NAME.test(partialOf(name) ?? '')) await rm(join(folder, name));
     }
   } catch (error) {
     throw new DataError(`cannot use ${folder} for checkpoints: ${(error as Error).message}`, {

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
+import { writeFailure } from '../files/write.js';
 import { openSource } from '../images/index.js';
 import { evaluate, SECTION } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
-import { writeFailure } from '../results/files.js';
 
 export interface RunEvaluations {
   due(step: number, last: boolean): boolean;

@@ -5,7 +5,7 @@ import type { JobReport } from '../ablate/pool.js';
 import { requeueSelf } from '../ablate/slurm.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { InterruptedError, UsageError } from '../errors.js';
-import { takeLock } from '../features/lock.js';
+import { takeLock } from '../files/lock.js';
 import { isFinished, writeCellFailure } from '../results/cell.js';
 import { Progress } from './progress.js';
 import { interruptible } from './signals.js';
@@ -56,11 +56,11 @@ export async function runCell(flags: CellFlags): Promise<{ run: string; cells: s
         }),
     };
     const locked = async (id: string, work: () => Promise<unknown>): Promise<void> => {
-      const release = await takeLock(workLock(flags.out, id), stop.signal);
+      const lock = await takeLock(workLock(flags.out, id), { doing: 'capi ablate', signal: stop.signal });
       try {
         await work();
       } finally {
-        await release();
+        await lock.release();
       }
     };
     try {

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { writeFailure, writeText, writeWhole } from '../files/write.js';
 import { renderSvg } from '../images/index.js';
 import { checkProtocols } from '../report/ablation/protocols.js';
 import { Study } from '../report/ablation/study.js';
@@ -12,7 +13,6 @@ import { markdown } from '../report/formats/markdown.js';
 import { titleOf } from '../report/formats/prose.js';
 import { rowsCsv, summaryCsv } from '../report/formats/rows.js';
 import { reportPage } from '../report/html/ablation.js';
-import { writeFailure, writeText, writeWhole } from '../results/files.js';
 
 export interface ReportFlags {
   results: readonly string[];

@@ -7,6 +7,7 @@ import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
+import { writeFailure, writeJson, writeText } from '../files/write.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
@@ -14,7 +15,6 @@ import { type PrototypeWeights, readPrototypes } from '../probes/pictures/protot
 import { SIGNS } from '../probes/pictures/tiles.js';
 import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
 import { environment } from '../results/environment.js';
-import { writeFailure, writeJson, writeText } from '../results/files.js';
 import { commandLine } from '../shell.js';
 import { type EngineFlagValues, evaluationEngine } from './engine_flags.js';
 import { duration, Progress } from './progress.js';

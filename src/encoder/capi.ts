@@ -2,8 +2,8 @@
 
 import { imageSize } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
+import { canonicalJson, sha256 } from '../files/hash.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
-import { canonicalJson, sha256 } from '../tensor/hash.js';
 import { busyThreads, inParts, streamsOf } from './chunks.js';
 import { checkBytes } from './floors.js';
 import type { FrozenEncoder } from './frozen.js';

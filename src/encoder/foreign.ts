@@ -7,7 +7,7 @@ import { externalFiles } from '../engine/onnx/external.js';
 import type { OnnxFile, OnnxSlot } from '../engine/onnx/session.js';
 import type { Engine } from '../engine/program.js';
 import { DataError, UsageError } from '../errors.js';
-import { canonicalJson } from '../tensor/hash.js';
+import { canonicalJson } from '../files/hash.js';
 import { type Adapter, type AdapterPart, adapterFile, readAdapter } from './adapter.js';
 import { busyThreads } from './chunks.js';
 import { checkBytes, normalisedBytes } from './floors.js';

@@ -1,9 +1,8 @@
 // Matrix files: rows of float32 or bytes in checksummed chunks, appended, resumable while they are written, read by ranges.
 import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
 import { DataError } from '../errors.js';
-import { writeFailure } from '../results/files.js';
-import { canonicalJson, sha256 } from '../tensor/hash.js';
-import { PARTIAL } from '../tensor/safetensors.js';
+import { canonicalJson, sha256 } from '../files/hash.js';
+import { PARTIAL, writeFailure } from '../files/write.js';
 import type { RowSource, RowValues } from './rows.js';
 
 // A file is: magic, rows, footer (JSON), SHA-256 of the footer (32 bytes), length of the footer (4 bytes), magic. While it is written

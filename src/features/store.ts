@@ -4,10 +4,10 @@ import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from '../errors.js';
-import { writeJson } from '../results/files.js';
-import { hashOf } from '../tensor/hash.js';
+import { hashOf } from '../files/hash.js';
+import { type Holder, lockHolder, takeLock, tryLock } from '../files/lock.js';
+import { writeJson } from '../files/write.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
-import { type Holder, lockHolder, takeLock, tryLock } from './lock.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
 export interface StoreKey {
@@ -74,7 +74,10 @@ export async function storedParts<P extends Record<string, StorePart>>(
   const complete = (): boolean => isStored(home, names);
   let computed = 0;
   if (!complete()) {
-    const release = await takeLock(join(home, LOCK), signal).catch((error) => {
+    const lock = await takeLock(join(home, LOCK), {
+      doing: `features: ${key.title}`,
+      ...(signal ? { signal } : {}),
+    }).catch((error) => {
       throw error instanceof DataError
         ? new DataError(`${error.message}; name another folder with CAPI_CACHE`)
         : error;
@@ -86,7 +89,7 @@ export async function storedParts<P extends Record<string, StorePart>>(
         computed = await fill(path, parts, images, compute);
       }
     } finally {
-      await release();
+      await lock.release();
     }
   }
   await touch(home);

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { DataError } from '../errors.js';
-import { sha256 } from '../tensor/hash.js';
+import { sha256 } from '../files/hash.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 

@@ -1,6 +1,6 @@
 // What the generated sources share: options, splits, and a picture of several placed objects with its label map.
 
-import { sha256 } from '../tensor/hash.js';
+import { sha256 } from '../files/hash.js';
 import type { Random } from '../tensor/random.js';
 import type { LabelMap, RawImage } from './resample.js';
 import type { ImageSource, SourceOptions } from './source.js';

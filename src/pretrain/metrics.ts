@@ -2,8 +2,8 @@
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeFailure, writeText } from '../files/write.js';
 import type { Rates } from '../optim/schedule.js';
-import { writeFailure, writeText } from '../results/files.js';
 import type { Health } from './health.js';
 import { RUN } from './run_folder.js';
 

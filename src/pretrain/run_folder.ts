@@ -4,8 +4,7 @@ import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type CanonicalConfig, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { writeFailure, writeJson } from '../results/files.js';
-import { PARTIAL } from '../tensor/safetensors.js';
+import { partialOf, writeFailure, writeJson } from '../files/write.js';
 
 /** Files of a run folder. */
 export const RUN = {
@@ -48,7 +47,7 @@ export async function checkRunFolder(
   const file = join(folder, RUN.identity);
   if (!existsSync(file)) {
     const present = existsSync(folder) ? await entries(folder) : [];
-    const foreign = present.filter((name) => name !== RUN.identity + PARTIAL); // of a process killed at its start
+    const foreign = present.filter((name) => partialOf(name) !== RUN.identity); // of a process killed at its start
     if (foreign.length > 0) {
       const some = foreign.slice(0, 3).join(', ') + (foreign.length > 3 ? ', ...' : '');
       throw new UsageError(`${folder} holds files but no run (${some}): choose another folder with --out`);

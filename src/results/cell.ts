@@ -4,7 +4,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { writeJson, writeText } from './files.js';
+import { writeJson, writeText } from '../files/write.js';
 import { resultSchema } from './record.js';
 
 const number = z.number().nullable();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { writeWhole } from './files.js';
+import { writeWhole } from '../files/write.js';
 
 const whole = z.array(z.int().min(0));
 

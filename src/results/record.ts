@@ -4,8 +4,8 @@ import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { hashOf, sha256 } from '../tensor/hash.js';
-import { writeFailure } from './files.js';
+import { hashOf, sha256 } from '../files/hash.js';
+import { writeFailure } from '../files/write.js';
 
 /** JSON has no NaN: a score over nothing is null. */
 const score = z.number().nullable();

@@ -1,7 +1,7 @@
 // Safetensors files: strict reading, bytes that depend on the content only, and streamed atomic writing.
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, open } from 'node:fs/promises';
 import { DataError } from '../errors.js';
+import { writeFailure, writeThrough } from '../files/write.js';
 
 type ArrayClass<T> = { new (buffer: ArrayBuffer): T; readonly BYTES_PER_ELEMENT: number };
 
@@ -136,25 +136,15 @@ export async function writeSafetensors(
   return writeLayout(path, layoutSafetensors(tensors, metadata));
 }
 
-/** Ending of the file that an unfinished write leaves if the process is killed; never read, safe to delete. */
-export const PARTIAL = '.partial';
-
 /** `writeSafetensors` for a layout that was made before. */
 export async function writeLayout(path: string, layout: SafetensorsLayout): Promise<number> {
-  const partial = path + PARTIAL;
   try {
-    const file = await open(partial, 'w');
-    try {
+    await writeThrough(path, async (file) => {
       for (const part of [layout.header, ...layout.parts]) await writeAll(file, part);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, path);
-    await syncFolder(dirname(path));
+    });
   } catch (error) {
-    await rm(partial, { force: true }).catch(() => {});
-    throw writeError(path, layout.byteLength, error);
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    throw writeFailure(path, error, layout.byteLength);
   }
   return layout.byteLength;
 }
@@ -164,29 +154,6 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
     const { bytesWritten } = await file.write(bytes, at, Math.min(CHUNK, bytes.length - at));
     at += bytesWritten;
   }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return; // Windows cannot open a folder, and orders renames itself
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function writeError(path: string, byteLength: number, error: unknown): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    const cause = code === 'ENOSPC' ? 'disk full' : 'disk quota exceeded';
-    return new DataError(
-      `${cause}: ${path} needs ${byteLength} bytes; nothing was written. Free some space or choose another folder.`,
-      { path, bytes: byteLength },
-    );
-  }
-  if (code === undefined) return error;
-  return new DataError(`cannot write ${path}: ${(error as Error).message}`, { path, code });
 }
 
 /** An open file whose header has been checked. Close it after use. */

@@ -1,5 +1,4 @@
 // The feature store: computes once, goes on where a kill left it, keeps what differs apart, and lists and prunes.
-import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -23,6 +22,7 @@ import {
   type StoreKey,
   storedParts,
 } from '../../src/features/store.js';
+import { tryLock } from '../../src/files/lock.js';
 
 const base = mkdtempSync(join(tmpdir(), 'capi-store-'));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -196,23 +196,17 @@ describe('an entry that is being computed', () => {
     await expect(store((from) => rows(from, 3, 8))).rejects.toThrow('killed');
     const lock = join(folder, (await listStore(folder))[0]!.name, 'entry.lock');
     expect(existsSync(lock)).toBe(false); // a failure gives the lock back
-    const dead = spawnSync(process.execPath, ['-e', '']).pid;
-    writeFileSync(lock, JSON.stringify({ pid: dead, host: hostname() }));
-    const old = new Date(Date.now() - 3_600_000);
-    const stop = AbortSignal.abort();
-    const waiting = (pid: number, host: string) => {
-      writeFileSync(lock, JSON.stringify({ pid, host }));
-      return store((from) => rows(from, 12), {}, stop);
-    };
-    await expect(waiting(process.ppid, hostname())).rejects.toThrow(
-      `process ${process.ppid} on ${hostname()}`,
-    );
-    await expect(waiting(1, 'another machine')).rejects.toThrow(InterruptedError);
-    utimesSync(lock, old, old); // an hour without a sign of life
+    const left = () => writeFileSync(lock, JSON.stringify({ pid: 999_999_999, host: hostname() }));
+    left();
+    const holder = await tryLock(lock, 'another evaluation'); // takes over what was left, and lives
+    const waiting = store((from) => rows(from, 12), {}, AbortSignal.abort());
+    await expect(waiting).rejects.toThrow(`process ${process.pid} on ${hostname()} (another evaluation)`);
+    await expect(waiting).rejects.toThrow(InterruptedError);
+    if ('release' in holder) await holder.release();
     expect((await store((from) => rows(from, 12))).computed).toBe(IMAGES);
     await pruneStore(folder, { keepBytes: 0 });
     await expect(store((from) => rows(from, 3, 8))).rejects.toThrow('killed');
-    writeFileSync(lock, JSON.stringify({ pid: dead, host: hostname() }));
+    left();
     expect((await store((from) => rows(from, 12))).computed).toBe(IMAGES);
   });
 });

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DataError, UsageError } from '../../src/errors.js';
+import { sha256 } from '../../src/files/hash.js';
 import {
   type Batches,
   type BatchOptions,
@@ -11,7 +12,6 @@ import {
   openSource,
 } from '../../src/images/index.js';
 import { encodePng } from '../../src/images/pixels.js';
-import { sha256 } from '../../src/tensor/hash.js';
 import { compiledImages, failure, put, temporaryFolder } from './support.js';
 
 const options: BatchOptions = {

@@ -7,11 +7,11 @@ import { writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { type Config, identity } from '../../src/config/index.js';
 import { DataError, UsageError } from '../../src/errors.js';
+import { writeText } from '../../src/files/write.js';
 import { Metrics, reportAt, type StepReport } from '../../src/pretrain/metrics.js';
 import { checkRunFolder, claimRunFolder, RunLog } from '../../src/pretrain/run_folder.js';
 import { checkpointOf, readState, startState } from '../../src/pretrain/state.js';
 import { environment } from '../../src/results/environment.js';
-import { writeText } from '../../src/results/files.js';
 import { smallConfig, temporaryFolder } from './small_run.js';
 
 const base = temporaryFolder();

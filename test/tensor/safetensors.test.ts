@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
-import { canonicalJson, hashOf, sha256 } from '../../src/tensor/hash.js';
+import { canonicalJson, hashOf, sha256 } from '../../src/files/hash.js';
 import {
   encodeSafetensors,
   readSafetensors,

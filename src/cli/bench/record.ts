@@ -2,8 +2,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writeFailure } from '../../files/write.js';
 import { environment } from '../../results/environment.js';
-import { writeFailure } from '../../results/files.js';
 import type { Contender } from './contender.js';
 import { machine } from './machine.js';
 

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { resolvedYaml } from '../../config/index.js';
 import { usableCores } from '../../cores.js';
 import { EngineError } from '../../errors.js';
+import { writeText } from '../../files/write.js';
 import { resolveEngine } from '../../pretrain/prepare.js';
-import { writeText } from '../../results/files.js';
 import { compare, type Entrant } from './compare.js';
 import {
   type Contender,

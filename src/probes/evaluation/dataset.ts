@@ -10,8 +10,8 @@ import {
   type StorePart,
   storedParts,
 } from '../../features/store.js';
+import { sha256 } from '../../files/hash.js';
 import { type EvaluationTransform, type ImageSource, readAll } from '../../images/index.js';
-import { sha256 } from '../../tensor/hash.js';
 
 /** How an image becomes the input of an encoder of any size; label maps go the same way with nearest neighbours. */
 export type InputTransform =

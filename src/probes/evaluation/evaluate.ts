@@ -4,6 +4,7 @@ import type { FrozenEncoder } from '../../encoder/frozen.js';
 import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
+import { hashOf } from '../../files/hash.js';
 import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
 import { environment } from '../../results/environment.js';
 import {
@@ -16,7 +17,6 @@ import {
   splitHash,
   writeRecord,
 } from '../../results/record.js';
-import { hashOf } from '../../tensor/hash.js';
 import { splitImages } from '../classification/batches.js';
 import { featureSources } from '../classification/sources.js';
 import { classify, classNames, type TestData, trainLabels } from './classify.js';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
-import { writeFailure } from '../../results/files.js';
+import { writeFailure } from '../../files/write.js';
 import type { EvaluationRecord } from '../../results/record.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
 

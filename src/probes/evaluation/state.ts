@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFailure, writeWhole } from '../../results/files.js';
+import { writeFailure, writeWhole } from '../../files/write.js';
 
 /** Named pieces of bytes; a piece is there whole or not at all. */
 export interface EvaluationState {

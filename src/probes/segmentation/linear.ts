@@ -2,10 +2,10 @@
 import type { Engine, Executable } from '../../engine/program.js';
 import { DivergedError, InterruptedError } from '../../errors.js';
 import type { RowSource } from '../../features/rows.js';
+import { hashOf } from '../../files/hash.js';
 import { adamwCorrections } from '../../optim/adamw.js';
 import { scheduleShape } from '../../optim/schedule.js';
 import { ImageCounter, type ImageCounts, meanIou, pixelAccuracy, sumImages } from '../../scores/confusion.js';
-import { hashOf } from '../../tensor/hash.js';
 import { sampler } from '../classification/batches.js';
 import {
   imagesOfPiece,
