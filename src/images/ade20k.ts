@@ -1,10 +1,12 @@
 // `ade20k:DIR`: the ADE20K scene parsing challenge of 2016 as its archive unpacks, 150 classes.
 
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
+import { readText } from './label-file.js';
 import { labelMapSource, listTwo, pairFiles } from './label-maps.js';
-import { checkFolder, isFolder } from './listing.js';
+import { checkFolder, isFolder, listNames, sameForm } from './listing.js';
+import { quoted } from './parts.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 
@@ -28,32 +30,47 @@ export async function openAde20k(uri: SourceUri, options: SourceOptions): Promis
   await checkFolder(given);
   const inside = join(given, ARCHIVE);
   const root = !(await isFolder(join(given, 'images'))) && (await isFolder(inside)) ? inside : given;
-  const folders = { images: `images/${FOLDER[split]}`, maps: `annotations/${FOLDER[split]}` };
+  const folders = {
+    images: await inAnyCase(root, 'images', FOLDER[split]),
+    maps: await inAnyCase(root, 'annotations', FOLDER[split]),
+  };
   const files = await listTwo(root, folders, `expected the layout of ${ARCHIVE}.zip`);
   const pairs = pairFiles({ images: join(root, folders.images), maps: join(root, folders.maps) }, files);
-  return labelMapSource({
-    uri: canonicalUri('ade20k', root, { split }),
-    split,
-    root,
-    pairs: pairs.map(({ image, map }) => ({
-      image: `${folders.images}/${image}`,
-      map: `${folders.maps}/${map}`,
-    })),
-    classes: ['other', ...(await classNames(root))],
-    ignoreLabels: ADE20K_IGNORE,
-  });
+  return {
+    ...labelMapSource({
+      uri: canonicalUri('ade20k', root, { split }),
+      split,
+      root,
+      pairs: pairs.map(({ image, map }) => ({
+        image: `${folders.images}/${image}`,
+        map: `${folders.maps}/${map}`,
+      })),
+      classes: ['other', ...(await classNames(root))],
+      ignoreLabels: ADE20K_IGNORE,
+    }),
+    leftOut: files.leftOut,
+  };
+}
+
+/** `above/part` with the part's folder as it is written there, in whatever case. @throws DataError where two are */
+async function inAnyCase(root: string, above: string, part: string): Promise<string> {
+  const names = (await isFolder(join(root, above))) ? await listNames(join(root, above)) : [];
+  const found = names.filter((name) => name.toLowerCase() === part);
+  if (found.length > 1) {
+    throw new DataError(`${join(root, above)} has ${quoted(found)}, which are one part: keep one`, {
+      folder: join(root, above),
+    });
+  }
+  return `${above}/${found[0] ?? part}`;
 }
 
 /** The 150 names of objectInfo150.txt, whose lines end with them after tabs; numbers without the file. */
 async function classNames(root: string): Promise<string[]> {
   const path = join(root, NAMES_FILE);
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw new DataError(`${path} cannot be read: ${error.code}`, { file: path });
-  });
-  if (text === undefined) return Array.from({ length: CLASSES }, (_, i) => `${i + 1}`);
+  if (!existsSync(path)) return Array.from({ length: CLASSES }, (_, i) => `${i + 1}`);
+  const text = await readText(path);
   const rows = text
-    .split(/\r?\n/)
+    .split(/\r\n|\n|\r/)
     .map((line) => line.split('\t'))
     .filter(([first]) => /^\s*\d+\s*$/.test(first!));
   const inOrder = rows.every((row, i) => Number(row[0]) === i + 1 && row.length > 1);
@@ -63,5 +80,5 @@ async function classNames(root: string): Promise<string[]> {
       { file: path },
     );
   }
-  return rows.map((row) => row.at(-1)!.trim());
+  return rows.map((row) => sameForm(row.at(-1)!.trim()));
 }

@@ -1,103 +1,176 @@
-// `folder:DIR`: image files in class folders or flat, in train and test parts where the folder has them.
+// `folder:DIR`: image files in class folders or flat, in train, val and test parts where the folder has them.
 
 import { join, resolve } from 'node:path';
-import { DataError } from '../errors.js';
-import { type LabelFile, numberLabels, readLabelFile } from './label-file.js';
-import { checkFolder, findParts, identityOfFiles, listImages } from './listing.js';
+import { DataError, UsageError } from '../errors.js';
+import { shown } from '../files/text.js';
+import { type FolderLabels, folderLabels } from './folder-labels.js';
+import { type HoldOut, heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
+import { checkFolder, identityOfFiles, type Listing, listFolder } from './listing.js';
+import {
+  askedPart,
+  findParts,
+  isDivided,
+  type Parts,
+  partOf,
+  refusePartsAsClasses,
+  testPart,
+} from './parts.js';
 import { decodeImage } from './pixels.js';
 import type { ImageSource, SourceOptions } from './source.js';
-import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
+import { canonicalUri, checkOptions, type SourceUri } from './uri.js';
 
 const KINDS = 'JPEG, PNG, WebP or TIFF';
 
 /**
- * Opens a folder of images. `train/` and `test/` (or `val/`) inside it are its splits; without them it is one split, `all`. Where
- * all images lie in subfolders, the first level names the classes (those of the train part, sorted); otherwise there are no labels, unless
- * the folder of the images (of the split) holds a file `labels.csv` or `labels.txt` (see readLabelFile), which counts before subfolders.
- * Files are ordered by their path, character code by character code. Throws DataError for a folder that is missing, empty, or lacks the asked split.
+ * Opens a folder of images. `train/`, `val/` and `test/` inside it (in any case and under their usual names, see findParts) are its parts;
+ * the test split is test/, or val/ where there is none, and `?split=val` names val. Without parts it is one split, `all`; `?parts=none` says that folders
+ * of such names are classes, `?holdout=0.2` makes a test split of a share of the images. Where images lie in subfolders, the first level
+ * names the classes (those of the train part, sorted; see folderLabels), unless the folder of the images (of the split) holds a file
+ * `labels.csv` or `labels.txt` (see readLabelFile), which counts before subfolders. Names are compared in one Unicode form. Files are ordered by
+ * their path, character code by character code. Throws DataError for a folder that is missing, empty, or lacks the asked split.
  */
 export async function openFolder(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split']);
-  const root = resolve(uri.place);
-  await checkFolder(root);
-  const { train, test } = await findParts(root);
-  const divided = train !== undefined || test !== undefined;
-  const wanted = splitOption(uri, options.split) ?? (train || !test ? 'train' : 'test');
-  const whole = !divided && options.whole && !uri.query.has('split');
-  if (wanted === 'test' && !test && !whole) {
-    throw new DataError(
-      `${root} has no test images: it needs a subfolder test or val${divided ? '' : ' beside train; as it is, all its images are one split'}`,
-      { folder: root },
+  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers']);
+  const numbers = uri.query.get('numbers');
+  if (numbers !== undefined && numbers !== 'sorted') {
+    throw new UsageError(
+      `Image source '${uri.text}' has numbers=${numbers}; it must be sorted: number 0 in a label file is then the first class of the train part's sorted names`,
     );
   }
-  if (divided && wanted === 'train' && !train) {
-    throw new DataError(`${root} has no train images: it has ${test}/ but no subfolder train`, {
-      folder: root,
-    });
+  const holdOut = holdOutOption(uri);
+  const root = resolve(uri.place);
+  await checkFolder(root);
+  const parts = await findParts(root, uri);
+  const { split, folder, name } = choosePart(uri, options, root, parts, holdOut);
+  const part = folder === undefined ? root : join(root, folder);
+  const listing = (folder === undefined ? parts.listing : undefined) ?? (await listFolder(part));
+  if (listing.files.length === 0) {
+    throw new DataError(
+      `${shown(part)} holds no images: put ${KINDS} files into it, in class folders or flat${sawInstead(listing)}`,
+      { folder: part },
+    );
   }
-  const split = divided ? wanted : 'all';
-  const part = divided ? join(root, (wanted === 'train' ? train : test)!) : root;
-  const files = await listImages(part);
+  const ofTrain =
+    split === 'test' && !holdOut && parts.train !== undefined ? join(root, parts.train) : undefined;
+  const known = ofTrain === undefined ? undefined : await labelsOf(ofTrain, await listFolder(ofTrain), {});
+  const found = await labelsOf(part, listing, {
+    ...(known?.classes ? { known: known.classes } : {}),
+    ...(numbers ? { numbers } : {}),
+  });
+  if (folder !== undefined && found.byFolder) refusePartsAsClasses(part, found.classes ?? []);
+  const chosen = holdOut ? sideOf(listing.files, found, holdOut, split as 'train' | 'test') : undefined;
+  const files = chosen ? chosen.map((i) => listing.files[i]!) : listing.files;
   if (files.length === 0) {
-    throw new DataError(`${part} holds no images: put ${KINDS} files into it, in class folders or flat`, {
-      folder: part,
-    });
+    throw new DataError(`${uri.text} leaves no ${split} images of ${listing.files.length}: change holdout`);
   }
-  const trainClasses = split === 'test' && train ? await classesOfPart(join(root, train)) : undefined;
-  const { classes, labels, labelFile } = await labelsOfPart(part, files, trainClasses);
+  const labels = chosen && found.labels ? chosen.map((i) => found.labels![i]!) : found.labels;
+  const held = holdOutSettings(holdOut);
+  const none = uri.query.get('parts');
   return {
-    uri: canonicalUri('folder', root, { split: divided ? split : undefined }),
+    uri: canonicalUri('folder', root, {
+      split: holdOut ? split : name,
+      parts: none,
+      ...held,
+      numbers,
+    }),
     split,
     length: files.length,
-    classes,
+    ...(found.classes ? { classes: found.classes } : {}),
+    leftOut: [...parts.beside, ...listing.leftOut, ...found.leftOut],
+    remarks: found.remarks,
+    settings: { ...held, ...(numbers ? { numbers } : {}) },
+    ...(found.unlabelled === undefined
+      ? {}
+      : { unlabelled: `${found.unlabelled}${await valInstead(root, parts, folder, known)}` }),
     name: (i) => join(part, files[i]!),
     label: labels ? (i) => labels[i]![0] : undefined,
     labels: labels ? (i) => labels[i]! : undefined,
     read: (i) => decodeImage(join(part, files[i]!)),
-    identity: () => identityOfFiles(part, files, ...(labelFile ? [labelFile.text] : [])),
+    identity: () => identityOfFiles(part, files, ...(found.labelFile ? [found.labelFile.text] : [])),
   };
 }
 
-/** Class names of the train part, by which its test part is labelled. */
-async function classesOfPart(part: string): Promise<string[] | undefined> {
-  return (await labelsOfPart(part, await listImages(part), undefined)).classes;
-}
-
-/** Labels of a part's images: those of its label file, else of its class folders, else none. */
-async function labelsOfPart(
+const labelsOf = (
   part: string,
-  files: string[],
-  known: string[] | undefined,
-): Promise<{ classes?: string[]; labels?: number[][]; labelFile?: LabelFile }> {
-  const own = classesOf(files);
-  const labelFile = await readLabelFile(part, files, own !== undefined);
-  if (labelFile) return { ...numberLabels(labelFile, known), labelFile };
-  if (!own) return {};
-  const classes = known ?? own;
-  return { classes, labels: labelFiles(files, classes, part) };
-}
+  listing: Listing,
+  options: { known?: string[]; numbers?: string },
+): Promise<FolderLabels> => folderLabels(part, listing, options);
 
-/** The sorted first-level folder names, where every file lies in one. */
-function classesOf(files: string[]): string[] | undefined {
-  const names = new Set<string>();
-  for (const file of files) {
-    const slash = file.indexOf('/');
-    if (slash < 0) return undefined;
-    names.add(file.slice(0, slash));
-  }
-  return [...names].sort();
-}
-
-function labelFiles(files: string[], classes: string[], part: string): number[][] {
-  const lists = new Map(classes.map((name, i) => [name, [i]]));
-  return files.map((file) => {
-    const name = file.slice(0, file.indexOf('/'));
-    const list = lists.get(name);
-    if (list === undefined) {
-      throw new DataError(`${part} has the class folder '${name}', which the train images do not have`, {
-        folder: part,
-      });
+/** The split that is opened, its folder below the root (undefined: the root), and the split's name in the canonical URI. */
+function choosePart(
+  uri: SourceUri,
+  options: SourceOptions,
+  root: string,
+  parts: Parts,
+  holdOut: HoldOut | undefined,
+): { split: 'train' | 'test' | 'all'; folder?: string; name?: string } {
+  const asked = askedPart(uri, options.split);
+  const divided = isDivided(parts);
+  const own = testPart(parts);
+  if (holdOut) {
+    if (own !== undefined) {
+      throw new UsageError(
+        `Image source '${uri.text}' holds images out, but ${shown(root)} has a test part, ${shown(own)}/: leave out holdout, or name the folder ${shown(parts.train ?? '')}/ itself`,
+      );
     }
-    return list;
-  });
+    const split = asked === undefined || asked === 'train' ? 'train' : 'test';
+    return { split, ...(parts.train === undefined ? {} : { folder: parts.train }) };
+  }
+  if (!divided) {
+    if (asked !== undefined && asked !== 'train' && !(options.whole && !uri.query.has('split'))) {
+      throw new DataError(
+        `${shown(root)} has no ${asked} images: it needs a subfolder test or val beside train; as it is, all its images are one split (folder:DIR?holdout=0.2 holds a fifth of them out)`,
+        { folder: root },
+      );
+    }
+    return { split: 'all' };
+  }
+  const wanted = asked ?? (parts.train !== undefined || own === undefined ? 'train' : 'test');
+  // test stands for val where there is no test; val itself can be asked for by name only
+  const folder = wanted === 'test' ? own : parts[wanted];
+  if (folder === undefined) {
+    const there = [parts.train, parts.val, parts.test].filter((name) => name !== undefined);
+    throw new DataError(
+      `${shown(root)} has no ${wanted} images: it has ${there.map((name) => `${shown(name)}/`).join(' and ')} but no subfolder ${wanted === 'test' ? 'test or val beside it (folder:DIR?holdout=0.2 holds a fifth of the images out)' : wanted}`,
+      { folder: root },
+    );
+  }
+  const both = parts.val !== undefined && parts.test !== undefined;
+  return {
+    split: wanted === 'train' ? 'train' : 'test',
+    folder,
+    name: wanted === 'val' && !both ? 'test' : wanted,
+  };
 }
+
+/** Places of one side of a hold-out. */
+function sideOf(
+  files: string[],
+  { labels }: FolderLabels,
+  holdOut: HoldOut,
+  split: 'train' | 'test',
+): number[] {
+  return heldOut(
+    files,
+    labels?.map((own) => own[0]),
+    holdOut,
+    split,
+  );
+}
+
+/** Where a test part without labels lies beside a val part that has them: what to ask for. */
+async function valInstead(
+  root: string,
+  { val, test }: Parts,
+  folder: string | undefined,
+  known: FolderLabels | undefined,
+): Promise<string> {
+  if (!known?.classes || val === undefined || folder !== test || test === undefined) return '';
+  const { classes } = await labelsOf(join(root, val), await listFolder(join(root, val)), {});
+  if (!classes || partOf(classes[0]!)) return '';
+  return `; ${shown(val)}/ beside it has: test on folder:${shown(root)}?split=val`;
+}
+
+/** What an empty folder holds instead of images. */
+const sawInstead = ({ leftOut }: Listing): string =>
+  leftOut.length === 0 ? '' : `; it has ${leftOut.map(({ count, what }) => `${count} ${what}`).join(', ')}`;

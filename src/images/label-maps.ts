@@ -3,7 +3,7 @@
 import { extname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { problem } from './label-file.js';
-import { identityOfFiles, isFolder, listImages, stemOf } from './listing.js';
+import { identityOfFiles, isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
 import { decodeImage, decodeLabelMap, imageSize } from './pixels.js';
 import type { LabelMap } from './resample.js';
 import type { ImageSource } from './source.js';
@@ -20,7 +20,7 @@ export async function listTwo(
   root: string,
   folders: { images: string; maps: string },
   expected: string,
-): Promise<{ images: string[]; maps: string[] }> {
+): Promise<{ images: string[]; maps: string[]; leftOut: LeftOut[] }> {
   const missing: string[] = [];
   for (const folder of [folders.images, folders.maps]) {
     if (!(await isFolder(join(root, folder)))) missing.push(folder);
@@ -34,9 +34,14 @@ export async function listTwo(
       },
     );
   }
+  const listed = [
+    await listFolder(join(root, folders.images)),
+    await listFolder(join(root, folders.maps)),
+  ] as const;
   const files = {
-    images: await listImages(join(root, folders.images)),
-    maps: await listImages(join(root, folders.maps)),
+    images: listed[0].files,
+    maps: listed[1].files,
+    leftOut: [...listed[0].leftOut, ...listed[1].leftOut],
   };
   if (files.images.length === 0 && files.maps.length === 0) {
     throw new DataError(`${join(root, folders.images)} holds no images: ${expected}`, { folder: root });
@@ -44,7 +49,7 @@ export async function listTwo(
   return files;
 }
 
-/** Files of one side by stem (the path below `folder`, without its ending). */
+/** Files of one side by stem (the path below `folder`, without its ending, in the form in which names are compared). */
 interface Side {
   byStem: Map<string, string>;
   /** Names that take a stem which another file has. */
@@ -54,7 +59,7 @@ interface Side {
 function byStem(files: string[]): Side {
   const side: Side = { byStem: new Map(), doubled: [] };
   for (const file of files) {
-    const stem = stemOf(file);
+    const stem = sameForm(stemOf(file));
     const other = side.byStem.get(stem);
     if (other === undefined) side.byStem.set(stem, file);
     else side.doubled.push(`${other} and ${file}`);
@@ -78,7 +83,7 @@ export function pairFiles(
   const images = byStem(files.images);
   const maps = byStem(files.maps.filter(isPng));
   const notPng = files.maps.filter((file) => !isPng(file));
-  const stems = (wanted ?? [...images.byStem.keys()]).slice().sort();
+  const stems = (wanted?.map(sameForm) ?? [...images.byStem.keys()]).slice().sort();
   const withoutMap = stems.filter((stem) => images.byStem.has(stem) && !maps.byStem.has(stem));
   const missing = stems.filter((stem) => !images.byStem.has(stem));
   const withoutImage = wanted ? [] : [...maps.byStem.keys()].filter((stem) => !images.byStem.has(stem));

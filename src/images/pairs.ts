@@ -1,25 +1,31 @@
 // `pairs:IMAGES,LABELS`: anyone's images and label maps, in two folders with the same names.
 
-import { readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
+import { hashOf } from '../files/hash.js';
+import { shown } from '../files/text.js';
+import { heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
+import { problem, readText } from './label-file.js';
 import { labelMapSource, pairFiles } from './label-maps.js';
-import { checkFolder, findParts, listImages } from './listing.js';
+import { checkFolder, type LeftOut, listFolder, sameForm } from './listing.js';
+import { askedPart, findParts, isDivided, type Parts, testPart } from './parts.js';
 import type { ImageSource, SourceOptions } from './source.js';
-import { canonicalUri, checkOptions, numberOption, type SourceUri, splitOption } from './uri.js';
+import { canonicalUri, checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /**
  * Opens two folders whose files have the same paths but for the ending: images of any kind that can be decoded, label maps as PNG.
  * `classes=N` says that labels go from 0 to N - 1, `names=FILE` names them, one a line from label 0 on; one of the two is needed.
- * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). `train/` and `test/` (or `val/`) inside both
- * folders are splits; without them there is one, `all`. Throws UsageError for bad options, DataError for files that do not match.
+ * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). `train/`, `val/` and `test/` inside both folders are splits (in
+ * any case, see findParts); without them there is one, `all`, of which `holdout=0.2` makes two. Names are compared in one Unicode form.
+ * Throws UsageError for bad options, DataError for files that do not match.
  */
 export async function openPairs(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'classes', 'names', 'ignore']);
-  const places = uri.place.split(',');
+  checkOptions(uri, ['split', 'classes', 'names', 'ignore', 'parts', 'holdout', 'seed']);
+  const { places } = uri;
+  const holdOut = holdOutOption(uri);
   if (places.length !== 2 || places.includes('')) {
     throw new UsageError(
-      `Image source '${uri.text}' must name two folders joined by one comma, pairs:IMAGES,LABELS (link a folder whose name has a comma)`,
+      `Image source '${uri.text}' must name two folders joined by one comma, pairs:IMAGES,LABELS (a comma of a name is written %2C)`,
     );
   }
   const ignoreLabels = ignoreOption(uri);
@@ -27,26 +33,53 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
   const [imageRoot, mapRoot] = places.map((place) => resolve(place)) as [string, string];
   await checkFolder(imageRoot);
   await checkFolder(mapRoot);
-  const { split, images, maps } = await findSplit(uri, imageRoot, mapRoot, options);
-  const files = { images: await listImages(images), maps: await listImages(maps) };
+  const found = await findSplit(uri, imageRoot, mapRoot, options);
+  const { images, maps, beside } = found;
+  if (holdOut && found.split !== 'all') {
+    throw new UsageError(
+      `Image source '${uri.text}' holds images out, but its folders have parts of their own: leave out holdout`,
+    );
+  }
+  const split = holdOut ? (found.asked ?? 'train') : found.split;
+  const listed = [await listFolder(images), await listFolder(maps)] as const;
+  const files = { images: listed[0].files, maps: listed[1].files };
   if (files.images.length === 0 && files.maps.length === 0) {
-    throw new DataError(`${images} and ${maps} hold no images`, { images, label_maps: maps });
+    throw new DataError(`${shown(images)} and ${shown(maps)} hold no images`, { images, label_maps: maps });
   }
   const mapsFrom = relative(images, maps);
   const names = uri.query.get('names');
-  return labelMapSource({
-    uri: canonicalUri('pairs', `${imageRoot},${mapRoot}`, {
-      split: split === 'all' ? undefined : split,
-      classes: names === undefined ? classes.length : undefined,
-      names: names === undefined ? undefined : resolve(names),
-      ignore: ignoreLabels.join(','),
+  const all = pairFiles({ images, maps }, files);
+  const chosen = holdOut
+    ? heldOut(
+        all.map(({ image }) => image),
+        undefined,
+        holdOut,
+        split as 'train' | 'test',
+      ).map((i) => all[i]!)
+    : all;
+  if (chosen.length === 0) {
+    throw new DataError(`${uri.text} leaves no ${split} images of ${all.length}: change holdout`);
+  }
+  const held = holdOutSettings(holdOut);
+  return {
+    ...labelMapSource({
+      uri: canonicalUri('pairs', [imageRoot, mapRoot], {
+        split: holdOut ? split : found.name,
+        classes: names === undefined ? classes.length : undefined,
+        names: names === undefined ? undefined : resolve(names),
+        ignore: ignoreLabels.join(','),
+        parts: uri.query.get('parts'),
+        ...held,
+      }),
+      split,
+      root: images,
+      pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
+      classes,
+      ignoreLabels,
     }),
-    split,
-    root: images,
-    pairs: pairFiles({ images, maps }, files).map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
-    classes,
-    ignoreLabels,
-  });
+    leftOut: [...beside, ...listed[0].leftOut, ...listed[1].leftOut],
+    settings: { classes: hashOf(classes), ignore: ignoreLabels.join(','), ...held },
+  };
 }
 
 /** The folders of the split that is asked for: both sides are divided, or neither. */
@@ -55,29 +88,55 @@ async function findSplit(
   imageRoot: string,
   mapRoot: string,
   options: SourceOptions,
-): Promise<{ split: 'train' | 'test' | 'all'; images: string; maps: string }> {
-  const asked = splitOption(uri, options.split);
-  const [ofImages, ofMaps] = [await findParts(imageRoot), await findParts(mapRoot)];
-  const divided = [ofImages, ofMaps].some(({ train, test }) => train !== undefined || test !== undefined);
-  if (!divided) {
-    if (asked === 'test' && !(options.whole && !uri.query.has('split'))) {
+): Promise<{
+  split: 'train' | 'test' | 'all';
+  images: string;
+  maps: string;
+  /** What was asked for, and the split's name in the canonical URI. */
+  asked?: 'train' | 'test';
+  name?: string;
+  beside: LeftOut[];
+}> {
+  const asked = askedPart(uri, options.split);
+  const [ofImages, ofMaps] = [await findParts(imageRoot, uri), await findParts(mapRoot, uri)];
+  const beside = [...ofImages.beside, ...ofMaps.beside];
+  const side =
+    asked === undefined ? {} : { asked: asked === 'train' ? ('train' as const) : ('test' as const) };
+  if (!isDivided(ofImages) && !isDivided(ofMaps)) {
+    const named = uri.query.has('split') && !uri.query.has('holdout');
+    if (
+      asked !== undefined &&
+      asked !== 'train' &&
+      (named || (!options.whole && !uri.query.has('holdout')))
+    ) {
       throw new DataError(
-        `${imageRoot} and ${mapRoot} have no test part: each needs a subfolder test or val beside train; as they are, all is one split`,
+        `${shown(imageRoot)} and ${shown(mapRoot)} have no test part: each needs a subfolder test or val beside train; as they are, all is one split (add holdout=0.2 to hold a fifth of the images out)`,
         { folder: imageRoot },
       );
     }
-    return { split: 'all', images: imageRoot, maps: mapRoot };
+    return { split: 'all', images: imageRoot, maps: mapRoot, beside, ...side };
   }
-  const split = asked ?? (ofImages.train !== undefined || ofImages.test === undefined ? 'train' : 'test');
-  const [images, maps] = [ofImages[split], ofMaps[split]];
+  const trained = ofImages.train !== undefined || testPart(ofImages) === undefined;
+  const wanted = asked ?? (trained ? 'train' : 'test');
+  const folderOf = (parts: Parts): string | undefined =>
+    wanted === 'test' ? testPart(parts) : parts[wanted];
+  const [images, maps] = [folderOf(ofImages), folderOf(ofMaps)];
   if (images === undefined || maps === undefined) {
     const without = [images === undefined ? imageRoot : [], maps === undefined ? mapRoot : []].flat();
     throw new DataError(
-      `${without.join(' and ')} ${without.length > 1 ? 'have' : 'has'} no subfolder ${split === 'train' ? 'train' : 'test or val'}`,
+      `${without.map(shown).join(' and ')} ${without.length > 1 ? 'have' : 'has'} no subfolder ${wanted === 'test' ? 'test or val' : wanted}`,
       { folder: without[0] },
     );
   }
-  return { split, images: join(imageRoot, images), maps: join(mapRoot, maps) };
+  const both = ofImages.val !== undefined && ofImages.test !== undefined;
+  return {
+    split: wanted === 'train' ? 'train' : 'test',
+    images: join(imageRoot, images),
+    maps: join(mapRoot, maps),
+    beside,
+    name: wanted === 'val' && !both ? 'test' : wanted,
+    ...side,
+  };
 }
 
 function ignoreOption(uri: SourceUri): number[] {
@@ -106,14 +165,22 @@ async function classNames(uri: SourceUri): Promise<string[]> {
     const count = numberOption(uri, 'classes', 0, { low: 1, high: 256 });
     return Array.from({ length: count }, (_, i) => `${i}`);
   }
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new DataError(`${file} cannot be read: ${error.code}`, { file });
-  });
-  const names = text.replace(/\s+$/, '').split(/\r?\n/);
+  const text = await readText(file);
+  const names = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
   if (names.length > 256 || names.some((name) => name.trim() === '')) {
     throw new DataError(`${file} must hold 1 to 256 names, one a line from label 0 on, no line empty`, {
       file,
     });
   }
-  return names.map((name) => name.trim());
+  const trimmed = names.map((name) => sameForm(name.trim()));
+  const twice = trimmed.filter((name, i) => trimmed.indexOf(name) < i);
+  if (twice.length > 0) {
+    throw new DataError(
+      `${shown(file)} has ${problem('names twice', twice)[0]}: two labels cannot be told apart by it`,
+      {
+        file,
+      },
+    );
+  }
+  return trimmed;
 }

@@ -1,5 +1,6 @@
 // Image sources: what one offers, and `openSource`, which makes one from a URI.
 
+import type { LeftOut } from './listing.js';
 import type { LabelMap, RawImage } from './resample.js';
 import { parseSourceUri, type Split } from './uri.js';
 
@@ -16,6 +17,14 @@ export interface ImageSource {
   readonly labelMapClasses?: string[];
   /** Label map values that no score counts. */
   readonly ignoreLabels?: number[];
+  /** What lies in the source's folders and was passed over, counted and named. */
+  readonly leftOut?: readonly LeftOut[];
+  /** What else is said of the source wherever its numbers stand: a sentence each. */
+  readonly remarks?: readonly string[];
+  /** Options that decide which images there are and what their labels mean, apart from what the files hold: part of a record's id. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+  /** Why there are no class labels, where there is something to say. */
+  readonly unlabelled?: string;
   /** Size of every image, where all have the same. */
   readonly nativeSize?: { height: number; width: number };
   /** What to call image `i` in a log: its path or number. */

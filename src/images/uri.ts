@@ -40,12 +40,36 @@ export const SCHEMES = {
 
 export type Scheme = keyof typeof SCHEMES;
 
-/** A source URI taken apart; `place` is what follows the scheme, `query` the options as written. */
+/** A source URI taken apart; `place` is what follows the scheme, `query` the options, both with %XX replaced by what it stands for. */
 export interface SourceUri {
   scheme: Scheme;
   place: string;
+  /** The place at its commas: more than one where the scheme has several. */
+  places: string[];
   query: Map<string, string>;
   text: string;
+}
+
+/**
+ * Text with `%XX` replaced by the byte (of UTF-8) that it stands for, so that a path may hold what has a meaning in a URI: `%3F` for `?`, `%2C` for
+ * a comma of pairs, `%26` for `&` in an option, `%25` for a percent sign before two digits. Anything else stays as it is written.
+ */
+function decoded(text: string): string {
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => {
+    const bytes = Buffer.from(escapes.replaceAll('%', ''), 'hex');
+    const plain = bytes.toString('utf8');
+    return Buffer.from(plain).equals(bytes) ? plain : escapes;
+  });
+}
+
+/** The opposite of `decoded`: `special` characters, control characters and percent signs that would be taken for an escape. */
+function encoded(text: string, special: RegExp): string {
+  const percent = (character: string): string =>
+    [...Buffer.from(character)]
+      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join('');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a newline in a path must not end a line of a log
+  return text.replace(/%(?=[0-9a-f]{2})|[\u0000-\u001f\u007f]/gi, percent).replace(special, percent);
 }
 
 /** Takes a source URI apart. Throws UsageError for a missing or unknown scheme, a missing place or a repeated option. */
@@ -70,22 +94,36 @@ export function parseSourceUri(text: string): SourceUri {
     if (part === '') continue;
     const [key, ...value] = part.split('=');
     if (query.has(key!)) throw new UsageError(`Image source '${text}' names '${key}' twice`);
-    query.set(key!, value.join('='));
+    query.set(key!, decoded(value.join('=')));
   }
-  return { scheme: scheme as Scheme, place, query, text };
+  return {
+    scheme: scheme as Scheme,
+    place: decoded(place),
+    places: place.split(',').map(decoded),
+    query,
+    text,
+  };
 }
 
-/** The URI with its place made absolute (where it is a path) and its options sorted: what records hold and workers open. */
+/**
+ * The URI with its place made absolute (where it is a path) and its options sorted: what records hold and workers open. Several places are
+ * joined by commas. Characters that would mean something else are written as %XX.
+ */
 export function canonicalUri(
   scheme: Scheme,
-  place: string,
+  place: string | string[],
   options: Record<string, string | number | undefined>,
 ): string {
-  const where = scheme === 'synthetic' || isAbsolute(place) ? place : resolve(place);
+  const several = Array.isArray(place);
+  const where = [place]
+    .flat()
+    .map((one) => (scheme === 'synthetic' || isAbsolute(one) ? one : resolve(one)))
+    .map((one) => encoded(one, several ? /[?,]/g : /\?/g))
+    .join(',');
   const query = Object.keys(options)
     .filter((key) => options[key] !== undefined)
     .sort()
-    .map((key) => `${key}=${options[key]}`);
+    .map((key) => `${key}=${encoded(`${options[key]}`, /&/g)}`);
   return `${scheme}:${where}${query.length > 0 ? `?${query.join('&')}` : ''}`;
 }
 
@@ -94,7 +132,7 @@ export function checkOptions(uri: SourceUri, known: string[]): void {
   for (const key of uri.query.keys()) {
     if (!known.includes(key)) {
       throw new UsageError(
-        `Image source '${uri.text}' has the unknown option '${key}'; known options: ${known.join(', ')}`,
+        `Image source '${uri.text}' has the unknown option '${key}'; known options: ${known.join(', ')} (a ? of a path is written %3F)`,
       );
     }
   }

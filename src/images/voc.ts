@@ -1,11 +1,12 @@
 // `voc:DIR`: PASCAL VOC 2012 semantic segmentation, 20 classes and background, with its own lists or the augmented one.
 
-import { readdir, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
-import { problem } from './label-file.js';
+import { problem, readText } from './label-file.js';
 import { labelMapSource, listTwo, pairFiles } from './label-maps.js';
-import { checkFolder, isFolder, stemOf } from './listing.js';
+import { checkFolder, isFolder, sameForm, stemOf } from './listing.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 
@@ -96,7 +97,7 @@ async function findRoot(given: string): Promise<string> {
  */
 async function readList(root: string, list: string): Promise<string[]> {
   const path = join(root, LISTS, `${list}.txt`);
-  const text = /[/\\]/.test(list) ? undefined : await readFile(path, 'utf8').catch(() => undefined);
+  const text = /[/\\]/.test(list) || !existsSync(path) ? undefined : await readText(path);
   if (text === undefined) {
     const there = (await readdir(join(root, LISTS))).filter((name) => name.endsWith('.txt')).sort();
     throw new DataError(
@@ -105,10 +106,10 @@ async function readList(root: string, list: string): Promise<string[]> {
     );
   }
   const stems = text
-    .split(/\r?\n/)
+    .split(/\r\n|\n|\r/)
     .map((line) => line.trim().split(/\s+/)[0]!)
     .filter(Boolean)
-    .map((first) => (first.includes('/') ? stemOf(basename(first)) : first));
+    .map((first) => sameForm(first.includes('/') ? stemOf(basename(first)) : first));
   const seen = new Set<string>();
   const twice = stems.filter((stem) => seen.size === seen.add(stem).size);
   if (twice.length > 0)

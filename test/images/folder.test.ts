@@ -69,9 +69,14 @@ describe('folder sources', () => {
     expect((await failure(() => openSource(`folder:${root}?split=test`))).message).toContain("'dog'");
   });
 
-  it('a class called train is a class', async () => {
-    const source = await openSource(`folder:${layout('vehicles', ['train/1.png', 'car/2.png'])}`);
+  it('a class called train is a class where the source says so', async () => {
+    const root = layout('vehicles', ['train/1.png', 'car/2.png']);
+    const source = await openSource(`folder:${root}?parts=none`);
     expect(source.classes).toEqual(['car', 'train']);
+    expect((await openSource(source.uri)).classes).toEqual(['car', 'train']);
+    expect((await failure(() => openSource(`folder:${root}`))).message).toContain(
+      "has 'train' beside 'car': is that a part or a class? Add ?parts=none",
+    );
   });
 
   it('follows links, but not in circles', async () => {

@@ -43,8 +43,11 @@ describe('label files', () => {
   it('name or number the classes of the train part', async () => {
     const images = ['train/n01/x.jpg', 'train/n02/y.jpg', 'train/n10/z.jpg', 'val/a.jpg', 'val/b.jpg'];
     const numbers = tree('numbers', images, { 'val/labels.csv': 'a.jpg,2\nb.jpg,0;1\n' });
-    expect(await labelsIn(`folder:${numbers}`, 'test')).toEqual([[2], [0, 1]]);
-    expect((await openSource(`folder:${numbers}`, { split: 'test' })).classes).toEqual(['n01', 'n02', 'n10']);
+    expect(await labelsIn(`folder:${numbers}?numbers=sorted`, 'test')).toEqual([[2], [0, 1]]);
+    const sorted = await openSource(`folder:${numbers}?numbers=sorted`, { split: 'test' });
+    expect(sorted.classes).toEqual(['n01', 'n02', 'n10']);
+    expect(await labelsIn(sorted.uri)).toEqual([[2], [0, 1]]);
+    expect(sorted.settings).toEqual({ numbers: 'sorted' });
     const names = tree('names', images, { 'val/labels.csv': 'a.jpg,n10\nb.jpg,n01\n' });
     expect(await labelsIn(`folder:${names}`, 'test')).toEqual([[2], [0]]);
     const digits = tree('digits', ['train/1/x.jpg', 'train/2/y.jpg', 'train/10/z.jpg', 'val/a.jpg'], {
@@ -83,7 +86,7 @@ describe('label files', () => {
     const root = tree('unknown', ['train/n01/x.jpg', 'train/n02/y.jpg', 'val/a.jpg', 'val/b.jpg'], {
       'val/labels.csv': 'a.jpg,2\nb.jpg,1\n',
     });
-    const { message } = await failure(() => openSource(`folder:${root}?split=test`));
+    const { message } = await failure(() => openSource(`folder:${root}?split=test&numbers=sorted`));
     expect(message).toContain('1 labels that are no class (2)');
     expect(message).toContain('numbers 0 to 1');
   });
