@@ -78,7 +78,7 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
     ...(found.classes ? { classes: found.classes } : {}),
     leftOut: [...parts.beside, ...listing.leftOut, ...found.leftOut],
     remarks: found.remarks,
-    settings: { ...held, ...(numbers ? { numbers } : {}) },
+    ...(holdOut || numbers ? { settings: { ...held, ...(numbers ? { numbers } : {}) } } : {}),
     ...(found.unlabelled === undefined
       ? {}
       : { unlabelled: `${found.unlabelled}${await valInstead(root, parts, folder, known)}` }),

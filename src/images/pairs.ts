@@ -2,7 +2,6 @@
 
 import { join, relative, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
 import { shown } from '../files/text.js';
 import { heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
 import { problem, readText } from './label-file.js';
@@ -61,24 +60,25 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
     throw new DataError(`${uri.text} leaves no ${split} images of ${all.length}: change holdout`);
   }
   const held = holdOutSettings(holdOut);
-  return {
-    ...labelMapSource({
-      uri: canonicalUri('pairs', [imageRoot, mapRoot], {
-        split: holdOut ? split : found.name,
-        classes: names === undefined ? classes.length : undefined,
-        names: names === undefined ? undefined : resolve(names),
-        ignore: ignoreLabels.join(','),
-        parts: uri.query.get('parts'),
-        ...held,
-      }),
-      split,
-      root: images,
-      pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
-      classes,
-      ignoreLabels,
+  const made = labelMapSource({
+    uri: canonicalUri('pairs', [imageRoot, mapRoot], {
+      split: holdOut ? split : found.name,
+      classes: names === undefined ? classes.length : undefined,
+      names: names === undefined ? undefined : resolve(names),
+      ignore: ignoreLabels.join(','),
+      parts: uri.query.get('parts'),
+      ...held,
     }),
+    split,
+    root: images,
+    pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
+    classes,
+    ignoreLabels,
+  });
+  return {
+    ...made,
     leftOut: [...beside, ...listed[0].leftOut, ...listed[1].leftOut],
-    settings: { classes: hashOf(classes), ignore: ignoreLabels.join(','), ...held },
+    settings: { ...made.settings, ...held },
   };
 }
 

@@ -22,7 +22,7 @@ export interface ImageSource {
   /** What else is said of the source wherever its numbers stand: a sentence each. */
   readonly remarks?: readonly string[];
   /** Options that decide which images there are and what their labels mean, apart from what the files hold: part of a record's id. */
-  readonly settings?: Readonly<Record<string, string | number>>;
+  readonly settings?: Readonly<Record<string, unknown>>;
   /** Why there are no class labels, where there is something to say. */
   readonly unlabelled?: string;
   /** Size of every image, where all have the same. */
