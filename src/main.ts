@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 // Entry of the `capi` command: prints the plain help from the build's copy, else hands the arguments to oclif.
 
+import { guardOutput } from './cli/output.js';
 import { quickHelp } from './cli/quick_help.js';
 
+guardOutput();
 const argv = process.argv.slice(2);
 const help = quickHelp(argv);
 if (help !== undefined) {

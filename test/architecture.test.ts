@@ -7,7 +7,7 @@ import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './
 
 /** A file imports from its own folder and from lower levels only; folders of one level do not know each other. */
 const levels = [
-  ['cores', 'errors', 'shell'],
+  ['cores', 'errors', 'shell', 'stops'],
   ['files'],
   ['tensor', 'config'],
   ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
@@ -23,7 +23,8 @@ const levels = [
 const doors: [pattern: RegExp, places: string[]][] = [
   [/^sharp$/, ['src/images/pixels.ts']],
   [/^fs-native-extensions$/, ['src/files/lock.ts']],
-  [/^(onnxruntime-|koffi$)/, ['src/engine/onnx/c_api.ts']],
+  [/^onnxruntime-/, ['src/engine/onnx/c_api.ts']],
+  [/^koffi$/, ['src/engine/onnx/c_api.ts', 'src/stops.ts']],
   [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
   [/^@tensorflow\/(?!tfjs-node)/, ['src/tensor/tf.ts']],
   [/^@oclif\//, ['src/cli/', 'commands/', 'src/main.ts']],

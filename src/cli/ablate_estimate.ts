@@ -156,7 +156,7 @@ async function measuredRate(
   };
   const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], ...parts });
   const executable = await engine.load(program);
-  setTensors(executable, program, startTensors(config));
+  await setTensors(executable, program, startTensors(config));
   const images = new Uint8Array(config.train.batch * s.height * s.width * 3).map(
     (_, i) => (i * 2654435761) >>> 24,
   );

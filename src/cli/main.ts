@@ -1,7 +1,10 @@
 // Runs oclif and is the last place that an error can reach: one line on stderr (or one JSON object), then the exit code.
 
-import { flush, run, settings } from '@oclif/core';
+import { run, settings } from '@oclif/core';
+import { EXIT } from '../errors.js';
+import { endNow } from '../stops.js';
 import { describeError, isSilent } from './failure.js';
+import { flushOutput } from './output.js';
 
 /**
  * Runs one command line to its end.
@@ -12,15 +15,17 @@ export async function main(argv: string[], here: string): Promise<void> {
   settings.enableAutoTranspile = false; // always run what was built, whatever NODE_ENV says
   try {
     await run(argv, here);
-    await flush();
+    await flushOutput();
+    if (process.exitCode === EXIT.interrupted) endNow(EXIT.interrupted); // an error that --json printed
   } catch (error) {
     const failure = describeError(error);
     if (!isSilent(error)) {
       if (asksForJson(argv)) console.log(JSON.stringify(failure.json, null, 2));
       else console.error(failure.text);
     }
-    await flush();
-    process.exit(failure.exitCode);
+    await flushOutput();
+    if (failure.exitCode === EXIT.interrupted) endNow(EXIT.interrupted); // native code that was given up may go on for minutes
+    process.exit(failure.exitCode || Number(process.exitCode ?? 0));
   }
 }
 

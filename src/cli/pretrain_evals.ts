@@ -1,11 +1,10 @@
 // The `evals` of a config inside a run: each checked before training, done on the checkpoints of its steps, kept in the run's folder.
-import { appendFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
-import { writeFailure } from '../files/write.js';
+import { appendLine } from '../files/write.js';
 import { openSource } from '../images/index.js';
 import { evaluate, SECTION } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
@@ -76,13 +75,10 @@ export async function runEvaluations(
           value,
           interval,
         }));
-        const list = join(folder, LIST);
-        await appendFile(
-          list,
-          `${JSON.stringify({ step, task: entry.task, record: file, results })}\n`,
-        ).catch((error) => {
-          throw writeFailure(list, error);
-        });
+        await appendLine(
+          join(folder, LIST),
+          JSON.stringify({ step, task: entry.task, record: file, results }),
+        );
         const shown = results.filter(
           (r) => r.convention !== 'nanskip' && r.convention !== 'absent0' && r.convention !== 'perimage',
         );

@@ -49,8 +49,9 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
     if (!flags.quiet) process.stdout.write(planText(plan));
     return { plan };
   }
-  const evaluations = await interruptible((signal) =>
-    evaluate({ ...options, watch: { ...watch, signal } }).finally(() => watch.end()),
+  const evaluations = await interruptible(
+    (signal) => evaluate({ ...options, watch: { ...watch, signal } }).finally(() => watch.end()),
+    { grace: 2000, after: 'what was computed is kept. The same command goes on' },
   );
   const comparisons = await compareWithFirst(evaluations);
   if (!flags.quiet) {

@@ -1,9 +1,10 @@
 // What `capi pretrain` does: config, signals, progress, and the object that --json prints.
-import { loadConfig } from '../config/index.js';
-import { EXIT, InterruptedError } from '../errors.js';
+import { type Config, loadConfig } from '../config/index.js';
+import { InterruptedError } from '../errors.js';
 import type { StepReport } from '../pretrain/metrics.js';
 import { type ConfigFlagValues, overridesOf } from './config_flags.js';
 import { duration, Progress } from './progress.js';
+import { interruptible } from './signals.js';
 
 export interface PretrainFlags extends ConfigFlagValues {
   preset: string;
@@ -11,8 +12,6 @@ export interface PretrainFlags extends ConfigFlagValues {
   allowEngineChange: boolean;
   quiet: boolean;
 }
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR2'] as const;
 
 /** Runs until done, and returns run, steps, images_per_second, loss, target_entropy, checkpoint, engine, device. */
 export async function runPretrain(flags: PretrainFlags): Promise<object> {
@@ -22,74 +21,65 @@ export async function runPretrain(flags: PretrainFlags): Promise<object> {
     overrides: overridesOf(flags),
   });
   const progress = new Progress<StepReport>(process.stderr, line, jsonLine);
-  const stop = new AbortController();
-  let asked = 0;
-  const onSignal = (name: NodeJS.Signals): void => {
-    // A second Ctrl-C ends at once; one that comes right after the first is the same one, passed on by npm.
-    if (stop.signal.aborted && name === 'SIGINT' && performance.now() - asked > 1000) {
-      progress.message('interrupted again: ended without a checkpoint');
-      process.exit(EXIT.interrupted);
-    }
-    if (!stop.signal.aborted) asked = performance.now();
-    stop.abort(name);
-  };
-  for (const s of SIGNALS) process.on(s, onSignal);
-  // A reader that is gone (`capi pretrain | tee log`, ended by the same Ctrl-C) must not end the run before its checkpoint.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
-  try {
-    const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
-    const prepared = await beforeSignal(prepareRun(config), stop.signal);
-    const folder = flags.out ?? defaultRunFolder(source, prepared.identity);
-    const { pretrain } = await import('../pretrain/loop.js');
-    const { runEvaluations } = await import('./pretrain_evals.js');
-    const evals = await runEvaluations(prepared.config, folder, prepared.engine, {
-      signal: stop.signal,
-      onMessage: (text) => {
-        if (!flags.quiet) progress.message(text);
-      },
-      onStage: (stage, done, total) => {
-        if (!flags.quiet && process.stderr.isTTY)
-          process.stderr.write(`\r\x1b[2K${stage} ${done}/${total}\r`);
-      },
-    });
-    const result = await pretrain({
-      ...prepared,
-      folder,
-      allowEngineChange: flags.allowEngineChange,
-      signal: stop.signal,
-      ...(evals ? { evals } : {}),
-      onMessage: (text) => {
-        if (!flags.quiet) progress.message(text);
-      },
-      onStep: (r) => {
-        if (!flags.quiet) progress.report(r, r.step === r.steps);
-      },
-    });
-    progress.end();
-    const summary = {
-      run: result.run,
-      steps: result.step,
-      images_per_second: Number(result.imagesPerSecond.toFixed(1)),
-      loss: { capi: result.capiLoss, clustering: result.clusteringLoss },
-      target_entropy: result.targetEntropy,
-      checkpoint: result.checkpoint,
-      engine: result.engine,
-      device: result.device,
-      memory: result.memory,
-      resumed_from: result.resumedFrom,
-      waiting_share: Number(result.waitingShare.toFixed(4)),
-      skipped_images: result.skippedImages,
-    };
-    if (!flags.quiet) process.stdout.write(closing(summary));
-    return summary;
-  } finally {
-    progress.end();
-    for (const s of SIGNALS) process.off(s, onSignal);
-  }
+  return interruptible((signal) =>
+    train(flags, config, source, progress, signal).finally(() => progress.end()),
+  );
 }
 
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+async function train(
+  flags: PretrainFlags,
+  config: Config,
+  preset: string,
+  progress: Progress<StepReport>,
+  signal: AbortSignal,
+): Promise<object> {
+  const { refuseHeld } = await import('../pretrain/run_folder.js');
+  if (flags.out !== undefined) await refuseHeld(flags.out); // looking through the images takes minutes
+  const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
+  const prepared = await beforeSignal(prepareRun(config), signal);
+  const folder = flags.out ?? defaultRunFolder(preset, prepared.identity);
+  const { pretrain } = await import('../pretrain/loop.js');
+  const { runEvaluations } = await import('./pretrain_evals.js');
+  const listed = runEvaluations(prepared.config, folder, prepared.engine, {
+    signal,
+    onMessage: (text) => {
+      if (!flags.quiet) progress.message(text);
+    },
+    onStage: (stage, done, total) => {
+      if (!flags.quiet && process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${stage} ${done}/${total}\r`);
+    },
+  });
+  const evals = await beforeSignal(listed, signal);
+  const result = await pretrain({
+    ...prepared,
+    folder,
+    allowEngineChange: flags.allowEngineChange,
+    signal,
+    ...(evals ? { evals } : {}),
+    onMessage: (text) => {
+      if (!flags.quiet) progress.message(text);
+    },
+    onStep: (r) => {
+      if (!flags.quiet) progress.report(r, r.step === r.steps);
+    },
+  });
+  progress.end();
+  const summary = {
+    run: result.run,
+    steps: result.step,
+    images_per_second: Number(result.imagesPerSecond.toFixed(1)),
+    loss: { capi: result.capiLoss, clustering: result.clusteringLoss },
+    target_entropy: result.targetEntropy,
+    checkpoint: result.checkpoint,
+    engine: result.engine,
+    device: result.device,
+    memory: result.memory,
+    resumed_from: result.resumedFrom,
+    waiting_share: Number(result.waitingShare.toFixed(4)),
+    skipped_images: result.skippedImages,
+  };
+  if (!flags.quiet) process.stdout.write(closing(summary));
+  return summary;
 }
 
 /** What `work` gives, unless a signal comes first: looking through a large folder of images takes minutes. */
@@ -146,7 +136,7 @@ function closing(s: {
   checkpoint: string;
 }): string {
   return (
-    `trained ${s.steps} steps at ${s.images_per_second} img/s: loss ${s.loss.capi.toFixed(4)}` +
+    `trained ${s.steps} steps at ${s.images_per_second} img/s: ${Number.isNaN(s.loss.capi) ? 'loss not known, since metrics.jsonl has no line of the last step' : `loss ${s.loss.capi.toFixed(4)}`}` +
     `${shown(', clustering ', s.loss.clustering, 4)}${shown(', target entropy ', s.target_entropy, 3)}\n` +
     `run        ${s.run}\ncheckpoint ${s.checkpoint}\n`
   );

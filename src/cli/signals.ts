@@ -1,23 +1,54 @@
-// Ctrl-C and the signals of a scheduler as one AbortSignal.
-import { EXIT } from '../errors.js';
+// Ctrl-C and the signals of a scheduler or a terminal as one AbortSignal.
+import { EXIT, InterruptedError } from '../errors.js';
+import { endNow } from '../stops.js';
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR2'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 
-/** Runs `work` with a signal that the first Ctrl-C or SIGTERM sets; a second Ctrl-C ends the process at once. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/** A second Ctrl-C that comes sooner is the first one, passed on by npm. */
+const SAME_MS = 400;
+
+export interface Stops {
+  /**
+   * Milliseconds after which the work is given up where it does not stop by itself: for work that loses nothing by it. Without, it is
+   * waited for, as for a checkpoint that is written.
+   */
+  readonly grace?: number;
+  /** The sentence of the error then. */
+  readonly after?: string;
+}
+
+/**
+ * Runs `work` with a signal that the first Ctrl-C, SIGTERM, SIGHUP or SIGUSR2 sets; a second Ctrl-C ends the process at once.
+ * @throws what `work` throws; InterruptedError where it is given up
+ */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { grace, after = 'what was finished is kept' }: Stops = {},
+): Promise<T> {
   const stop = new AbortController();
   let asked = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let giveUp: (error: Error) => void = () => {};
+  const givenUp = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  givenUp.catch(() => {}); // the work may end first
   const onSignal = (name: NodeJS.Signals): void => {
-    // One that comes right after the first is the same one, passed on by npm.
-    if (stop.signal.aborted && name === 'SIGINT' && performance.now() - asked > 1000)
-      process.exit(EXIT.interrupted);
-    if (!stop.signal.aborted) asked = performance.now();
+    if (stop.signal.aborted) {
+      if (name !== 'SIGINT' || performance.now() - asked < SAME_MS) return;
+      process.stderr.write('error: interrupted again: ended at once\n');
+      endNow(EXIT.interrupted);
+    }
+    asked = performance.now();
+    if (grace !== undefined)
+      timer = setTimeout(() => giveUp(new InterruptedError(`interrupted by ${name}; ${after}`)), grace);
     stop.abort(name);
   };
   for (const s of SIGNALS) process.on(s, onSignal);
   try {
-    return await work(stop.signal);
+    return await Promise.race([work(stop.signal), givenUp]);
   } finally {
+    clearTimeout(timer);
     for (const s of SIGNALS) process.off(s, onSignal);
   }
 }

@@ -9,6 +9,7 @@ import system from 'fs-native-extensions';
 import { DataError, InterruptedError } from '../errors.js';
 import { type FileLock, fileLockHolder, tryFileLock } from './lock_by_name.js';
 import { startOf } from './process_start.js';
+import { shown } from './text.js';
 import { writeFailure } from './write.js';
 
 const POLL_MS = 300;
@@ -22,17 +23,24 @@ export interface Holder {
   start: string;
   /** What it does, for people. */
   doing: string;
+  /** When it took the lock, in UTC; empty where it does not say. */
+  since: string;
 }
 
 export interface HeldLock {
   release(): Promise<void>;
 }
 
-const NOBODY: Holder = { pid: 0, host: '', start: '', doing: '' };
+const NOBODY: Holder = { pid: 0, host: '', start: '', doing: '', since: '' };
 
-/** In words: `process 12 on host (capi pretrain)`. */
-export const holderText = ({ pid, host, doing }: Holder): string =>
-  pid === 0 ? 'another process' : `process ${pid} on ${host}${doing ? ` (${doing})` : ''}`;
+/** In words: `process 12 on host (capi pretrain, since 2026-11-27 20:45:10 UTC)`. */
+export function holderText({ pid, host, doing, since }: Holder): string {
+  if (pid === 0) return 'another process';
+  const more = [doing, since && `since ${since.replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC`].filter(
+    Boolean,
+  );
+  return shown(`process ${pid} on ${host}${more.length > 0 ? ` (${more.join(', ')})` : ''}`);
+}
 
 /** What this process tells others of itself. */
 export const ownHolder = (doing: string): Holder => ({
@@ -40,6 +48,7 @@ export const ownHolder = (doing: string): Holder => ({
   host: hostname(),
   start: startOf(process.pid),
   doing,
+  since: new Date().toISOString(),
 });
 
 /** The system's errors where a file system has no locks. */
@@ -132,9 +141,9 @@ async function readHolder(file: string): Promise<Holder> {
 /** A holder from a lock file's text, or undefined where it is none. */
 export function parseHolder(text: string): Holder | undefined {
   try {
-    const { pid, host, start, doing } = JSON.parse(text) as Partial<Holder>;
+    const { pid, host, start, doing, since } = JSON.parse(text) as Partial<Holder>;
     if (!Number.isInteger(pid) || pid! <= 0 || typeof host !== 'string') return undefined;
-    return { pid: pid!, host, start: `${start ?? ''}`, doing: `${doing ?? ''}` };
+    return { pid: pid!, host, start: `${start ?? ''}`, doing: `${doing ?? ''}`, since: `${since ?? ''}` };
   } catch {
     return undefined;
   }

@@ -19,7 +19,15 @@ import { memoryLine, type StepMemory, stepMemory } from './cost.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
 import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
-import { checkRunFolder, claimRunFolder, RUN, type RunIdentity, RunLog } from './run_folder.js';
+import {
+  checkRunFolder,
+  claimRunFolder,
+  holdRunFolder,
+  isReadOnly,
+  RUN,
+  type RunIdentity,
+  RunLog,
+} from './run_folder.js';
 import { checkpointOf, notFinite, type RunState, readState, setTensors, startTensors } from './state.js';
 import { stepProgram } from './step.js';
 
@@ -64,13 +72,24 @@ export interface PretrainOptions {
  */
 export async function pretrain(o: PretrainOptions): Promise<PretrainResult> {
   const log = new RunLog((message) => o.onMessage?.(message));
+  const allow = { allowEngineChange: o.allowEngineChange ?? false };
+  await checkRunFolder(o.folder, o.identity, allow); // another run's is refused, and untouched
+  const lock = await holdRunFolder(o.folder).catch((error) => {
+    if (isReadOnly(error)) return undefined; // a run that is complete can be looked at all the same
+    throw error;
+  });
   try {
     return await train(o, log);
   } catch (error) {
     log.note(`stopped: ${(error as Error).message}`);
     throw error;
+  } finally {
+    await lock?.release();
   }
 }
+
+/** How long a run that is asked to stop may take to its first step, from which on it can be saved. */
+const GRACE_MS = 2000;
 
 async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const { config, folder, engine } = o;
@@ -103,7 +122,13 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     memory,
   });
   const evaluate = async (path: string, step: number): Promise<void> => {
-    if (o.evals?.due(step, step >= steps)) await o.evals.run(path, step);
+    if (!o.evals?.due(step, step >= steps)) return;
+    const stopped = (): InterruptedError =>
+      new InterruptedError(
+        `interrupted by ${reasonOf(o)} in an evaluation of step ${step} of ${steps}; checkpoint: ${path}. The same command goes on`,
+        { step, checkpoint: path },
+      );
+    await unlessGivenUp(o.evals.run(path, step), o.signal, stopped); // which loses nothing by it
   };
   if (latest) await evaluate(latest.path, start); // the run may have been killed while it was evaluated
   if (latest && start >= steps) {
@@ -143,13 +168,20 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       teacherMicroBatches: config.engine.teacher_micro_batches ?? 1,
       studentMicroBatches: studentParts,
     });
-    executable = await engine.load(program);
+    const early = (): InterruptedError =>
+      new InterruptedError(
+        latest
+          ? `interrupted by ${reasonOf(o)} before step ${start + 1} of ${steps}; checkpoint: ${latest.path}. The same command goes on`
+          : `interrupted by ${reasonOf(o)} before the first of ${steps} steps; nothing was written. The same command starts again`,
+      );
+    const loading = engine.load(program);
+    executable = await unlessGivenUp(loading, o.signal, early);
     memory = stepMemory(config, program, executable.activationBytes);
     log.say(memoryLine(memory, program));
     const { products } = config.precision;
     if (products !== 'float32')
       log.say(`matrix products in ${products}: losses may differ from those in float32`);
-    const fixed = setTensors(executable, program, state);
+    const fixed = await unlessGivenUp(setTensors(executable, program, state), o.signal, early);
     state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind
 
@@ -188,9 +220,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       if (step > start) drawn = await unlessStopped(batches.next(step), o.signal);
       if (!drawn) {
         const path = await save(step);
-        const by = typeof o.signal?.reason === 'string' ? ` by ${o.signal.reason}` : '';
         throw new InterruptedError(
-          `interrupted${by} at step ${step} of ${steps}; checkpoint: ${path}. The same command goes on`,
+          `interrupted by ${reasonOf(o)} at step ${step} of ${steps}; checkpoint: ${path}. The same command goes on`,
           { step, checkpoint: path },
         );
       }
@@ -277,6 +308,34 @@ async function diverged(what: string, checkpoints: string, step: number): Promis
     `training diverged: ${what}; last good checkpoint: ${good ?? 'none'}. Lower optim.lr or set optim.clip_norm`,
     { step, checkpoint: good },
   );
+}
+
+const reasonOf = ({ signal }: PretrainOptions): string =>
+  typeof signal?.reason === 'string' ? signal.reason : 'its caller';
+
+/** What `work` gives; where it takes longer than some seconds once the signal is aborted, the error instead. */
+async function unlessGivenUp<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  error: () => Error,
+): Promise<T> {
+  if (!signal) return work;
+  let timer: NodeJS.Timeout | undefined;
+  let begin = (): void => {};
+  const givenUp = new Promise<never>((_, reject) => {
+    begin = () => {
+      timer ??= setTimeout(() => reject(error()), GRACE_MS);
+    };
+    if (signal.aborted) begin();
+    else signal.addEventListener('abort', begin, { once: true });
+  });
+  work.catch(() => {}); // nobody looks at it once it is given up
+  try {
+    return await Promise.race([work, givenUp]);
+  } finally {
+    signal.removeEventListener('abort', begin);
+    clearTimeout(timer);
+  }
 }
 
 /** What `work` gives, or undefined as soon as the signal is aborted. */

@@ -4,7 +4,8 @@ import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type CanonicalConfig, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { partialOf, writeFailure, writeJson } from '../files/write.js';
+import { type HeldLock, type Holder, holderText, lockHolder, tryLock } from '../files/lock.js';
+import { makeFolder, partialOf, removePartials, writeFailure, writeJson } from '../files/write.js';
 
 /** Files of a run folder. */
 export const RUN = {
@@ -14,7 +15,12 @@ export const RUN = {
   metrics: 'metrics.jsonl',
   log: 'log.txt',
   checkpoints: 'checkpoints',
+  lock: 'run.lock',
 } as const;
+
+/** Files that a run may leave before it is a run: of a process that begins, or was killed as it did. */
+const ofBeginning = (name: string): boolean =>
+  name === RUN.lock || [RUN.lock, RUN.identity].some((own) => partialOf(name) === own);
 
 export interface RunIdentity {
   hash: string;
@@ -47,7 +53,7 @@ export async function checkRunFolder(
   const file = join(folder, RUN.identity);
   if (!existsSync(file)) {
     const present = existsSync(folder) ? await entries(folder) : [];
-    const foreign = present.filter((name) => partialOf(name) !== RUN.identity); // of a process killed at its start
+    const foreign = present.filter((name) => !ofBeginning(name));
     if (foreign.length > 0) {
       const some = foreign.slice(0, 3).join(', ') + (foreign.length > 3 ? ', ...' : '');
       throw new UsageError(`${folder} holds files but no run (${some}): choose another folder with --out`);
@@ -70,9 +76,55 @@ export async function checkRunFolder(
 }
 
 /**
+ * The lock of a run folder, so that one process writes there; taken before the folder is claimed. Releasing it removes the folder again
+ * where this call made it and nothing was written.
+ * @throws UsageError naming the process that has it, DataError when the folder cannot be written
+ */
+export async function holdRunFolder(folder: string, doing = 'capi pretrain'): Promise<HeldLock> {
+  await refuseHeld(folder);
+  const made = await mkdir(folder, { recursive: true }).catch((error) => {
+    throw writeFailure(folder, error);
+  });
+  const leave = async (): Promise<void> => {
+    for (let at = resolve(folder); made && at.length >= resolve(made).length; at = dirname(at)) {
+      await rmdir(at).catch(() => {}); // only what this call made, and only when empty
+    }
+  };
+  try {
+    const lock = await tryLock(join(folder, RUN.lock), doing);
+    if ('holder' in lock) throw held(folder, lock.holder);
+    return {
+      async release() {
+        await lock.release();
+        await leave();
+      },
+    };
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
+
+/** Whether an error says that a disk or folder can be read, and not written. */
+export const isReadOnly = (error: unknown): boolean =>
+  error instanceof DataError && ['EROFS', 'EACCES', 'EPERM'].includes(String(error.details.code));
+
+/** Refuses a folder in which a process trains now; takes nothing. @throws UsageError */
+export async function refuseHeld(folder: string): Promise<void> {
+  const holder = await lockHolder(join(folder, RUN.lock));
+  if (holder) throw held(folder, holder);
+}
+
+const held = (folder: string, holder: Holder): UsageError =>
+  new UsageError(
+    `${folder} is in use by ${holderText(holder)}: wait until it ends, or choose another folder with --out`,
+    { holder },
+  );
+
+/**
  * Makes a checked folder this run's: its identity and, where engine settings changed, at which step. A kill in the
  * middle leaves a folder that the same command takes up again.
- * @throws DataError when it cannot be written; then a new folder is gone again
+ * @throws DataError when it cannot be written
  */
 export async function claimRunFolder(
   folder: string,
@@ -87,17 +139,9 @@ export async function claimRunFolder(
     await writeJson(file, { ...identity, changes } satisfies IdentityFile);
     return;
   }
-  const made = await mkdir(folder, { recursive: true }).catch((error) => {
-    throw writeFailure(folder, error);
-  });
-  try {
-    await writeJson(file, { ...identity, changes: [] } satisfies IdentityFile);
-  } catch (error) {
-    for (let at = resolve(folder); made && at.length >= resolve(made).length; at = dirname(at)) {
-      await rmdir(at).catch(() => {}); // only what this call made, and only when empty
-    }
-    throw error;
-  }
+  await makeFolder(folder);
+  await removePartials(folder); // of processes that were killed here
+  await writeJson(file, { ...identity, changes: [] } satisfies IdentityFile);
 }
 
 async function entries(folder: string): Promise<string[]> {

@@ -29,17 +29,21 @@ export function* startTensors(config: Config): Generator<[name: string, values: 
 /** All of `startTensors`. */
 export const startState = (config: Config): RunState => Object.fromEntries(startTensors(config));
 
-/** Hands `tensors` to a program one by one, so that none is held twice for long. Returns those that are none of its state. */
-export function setTensors(
+/**
+ * Hands `tensors` to a program one by one, so that none is held twice for long, and the event loop turns between them: a large model has
+ * billions of values. Returns those that are none of its state.
+ */
+export async function setTensors(
   executable: Executable,
   program: Program,
   tensors: Iterable<[name: string, values: Float32Array]>,
-): RunState {
+): Promise<RunState> {
   const others: RunState = {};
   const own = new Set(program.state);
   for (const [name, values] of tensors) {
     if (own.has(name)) executable.setState({ [name]: values });
     else others[name] = values;
+    await new Promise(setImmediate);
   }
   return others;
 }

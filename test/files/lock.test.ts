@@ -116,9 +116,13 @@ describe.each(['system', 'names'])('locks held by %s', (kind) => {
       onWait: (line) => lines.push(line),
     });
     await expect(waiting).rejects.toThrow(InterruptedError);
-    expect(lines).toEqual([
-      `waiting for process ${process.pid} on ${hostname()} (the work), which holds ${file}`,
-    ]);
+    expect(lines).toHaveLength(1);
+    const since = String.raw`since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`;
+    expect(lines[0]).toMatch(
+      new RegExp(
+        `^waiting for process ${process.pid} on ${hostname()} \\(the work, ${since}\\), which holds ${file}$`,
+      ),
+    );
     if ('release' in lock) await lock.release();
   });
 });

@@ -82,7 +82,6 @@ export class NativeSession {
   readonly inputs: OnnxSlot[];
   readonly outputs: OnnxSlot[];
   private readonly ort = ortApi();
-  private readonly session: Handle;
   private readonly runOptions: Handle;
   private readonly host: Handle;
   /** Where the session wants each input: kernels on a device read device memory. The session owns these. */
@@ -90,22 +89,35 @@ export class NativeSession {
   private readonly outputPlaces: Handle[];
   private readonly allocators = new Map<Handle, Handle>();
 
-  /** Loads the bytes of a model, or a file with the external data beside it. @throws Error with onnxruntime's words */
-  constructor(model: Uint8Array | string, settings: SessionSettings) {
-    const { ort } = this;
-    this.replays = settings.replay ?? false;
+  /**
+   * Loads the bytes of a model, or a file with the external data beside it; on the CPU on a thread of Node's pool, so that the event loop goes
+   * on: a large graph takes minutes. @throws Error with onnxruntime's words
+   */
+  static async load(model: Uint8Array | string, settings: SessionSettings): Promise<NativeSession> {
+    const ort = ortApi();
     env(); // providers log while they are set up
     if (settings.device === 'cuda') registerCuda();
     const options = ort.make('CreateSessionOptions');
     try {
       setUp(options, settings);
-      this.session =
-        typeof model === 'string'
-          ? ort.make('CreateSession', env(), model, options)
-          : ort.make('CreateSessionFromArray', env(), model, model.byteLength, options);
+      const from = typeof model === 'string' ? 'CreateSession' : 'CreateSessionFromArray';
+      const of = typeof model === 'string' ? [model] : [model, model.byteLength];
+      const session: [Handle | null] = [null];
+      const args = [env(), ...of, options, session];
+      if (settings.device === 'cpu') await ort.callAside(from, ...args);
+      else ort.call(from, ...args); // a device belongs to the thread that runs on it
+      return new NativeSession(session[0] as Handle, settings);
     } finally {
       ort.plain('ReleaseSessionOptions', options);
     }
+  }
+
+  private constructor(
+    private readonly session: Handle,
+    settings: SessionSettings,
+  ) {
+    const { ort } = this;
+    this.replays = settings.replay ?? false;
     this.runOptions = ort.make('CreateRunOptions');
     this.host = ort.make('CreateCpuMemoryInfo', ARENA, DEFAULT_MEMORY);
     this.inputs = this.slots('SessionGetInputCount', 'SessionGetInputName', 'SessionGetInputTypeInfo');

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
+import { unheard } from '../../stops.js';
 import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
 import { CUDA_PROVIDER, libraryFolder } from './c_api.js';
 import { OnnxExecutable } from './executable.js';
@@ -36,6 +37,9 @@ export function cudaLibraries(): { folder: string; missing: string[] } {
   return { folder, missing: CUDA_PROVIDER.filter((file) => !existsSync(join(folder, file))) };
 }
 
+/** Lets the event loop turn between long synchronous pieces, so that a signal is answered. */
+const eventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 export class OnnxEngine implements Engine {
   readonly name = 'onnx';
   readonly device: DeviceName;
@@ -52,10 +56,12 @@ export class OnnxEngine implements Engine {
       if (!program.state.includes(name))
         throw new Error(`program ${program.name} has no state named ${name}`);
     }
-    const traced = trace(program);
+    const { value: traced, long } = unheard(() => trace(program));
+    await eventLoop();
     const bytes = Object.values(fixed).reduce((n, v) => n + v.byteLength, 0);
     if (bytes > MOST_MODEL_BYTES) {
-      const executable = await this.loadGraph(program, optimise(traced));
+      const { value: graph } = unheard(() => optimise(traced), long);
+      const executable = await this.loadGraph(program, graph, long);
       executable.setState(fixed);
       return executable;
     }
@@ -68,13 +74,25 @@ export class OnnxEngine implements Engine {
     const open = { ...traced, inputs: traced.inputs.filter((i) => !fixed[i.name]) };
     const inputs = Object.fromEntries(Object.entries(program.inputs).filter(([name]) => !fixed[name]));
     const state = program.state.filter((name) => !fixed[name]);
-    const executable = await this.loadGraph({ ...program, inputs, state }, optimise(open));
+    const { value: graph } = unheard(() => optimise(open), long);
+    const executable = await this.loadGraph({ ...program, inputs, state }, graph, long);
     for (const { value } of constants) delete value.data; // the session has its own copy
     return executable;
   }
 
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
-  async loadGraph(program: Program, graph: Graph): Promise<OnnxExecutable> {
+  async loadGraph(program: Program, graph: Graph, long = false): Promise<OnnxExecutable> {
+    await eventLoop();
+    const { laid, model } = unheard(() => this.lowered(program, graph), long).value;
+    // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
+    const { threads, device } = this;
+    const share =
+      device === 'cpu' && threads && program.streams ? Math.ceil(threads / program.streams) : threads;
+    const session = await this.session(model, `program ${program.name}`, 'basic', share);
+    return new OnnxExecutable(program, laid.graph, laid.rows, session, this);
+  }
+
+  private lowered(program: Program, graph: Graph) {
     const laid =
       this.device === 'webgpu'
         ? { graph, rows: {} } // its memory has no addresses
@@ -83,12 +101,7 @@ export class OnnxEngine implements Engine {
       keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
       instead: rulesFor(program, this.device),
     });
-    // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
-    const { threads, device } = this;
-    const share =
-      device === 'cpu' && threads && program.streams ? Math.ceil(threads / program.streams) : threads;
-    const session = this.session(model, `program ${program.name}`, 'basic', share);
-    return new OnnxExecutable(program, laid.graph, laid.rows, session, this);
+    return { laid, model };
   }
 
   private refusal(what: string, { message }: Error): EngineError {
@@ -102,18 +115,18 @@ export class OnnxEngine implements Engine {
    * @throws EngineError when onnxruntime cannot load it
    */
   async openFile(path: string): Promise<OnnxFile> {
-    return new OnnxFile(path, this.session(path, path, 'all'));
+    return new OnnxFile(path, await this.session(path, path, 'all'));
   }
 
-  private session(
+  private async session(
     model: Uint8Array | string,
     what: string,
     passes: SessionSettings['passes'],
     threads = this.threads,
-  ): NativeSession {
+  ): Promise<NativeSession> {
     const { profile } = this.options;
     try {
-      return new NativeSession(model, {
+      return await NativeSession.load(model, {
         device: this.device,
         passes,
         ...(threads === undefined ? {} : { threads }),

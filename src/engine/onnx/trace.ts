@@ -1,5 +1,6 @@
 // Records a program as a graph: a TensorFlow.js backend whose tensors are symbols and whose kernels append nodes.
 import { EngineError } from '../../errors.js';
+import { stillBusy } from '../../stops.js';
 import { decomposed } from '../../tensor/ops/primitive.js';
 import { type DataType, type Tensor, type TensorInfo, tf } from '../../tensor/tf.js';
 import type { Program } from '../program.js';
@@ -93,6 +94,7 @@ function register(): void {
       backendName: TRACE_BACKEND,
       kernelFunc: ({ inputs, attrs }) => {
         const graph = backend.current();
+        if (graph.nodes.length % 1024 === 0) stillBusy();
         const infos = rule.inputs
           ? rule.inputs.map((n) => (inputs as Record<string, TensorInfo | undefined>)[n])
           : Object.values(inputs as Record<string, TensorInfo>);

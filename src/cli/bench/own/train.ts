@@ -27,7 +27,7 @@ export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) =
     studentMicroBatches: student ?? 1,
   });
   const executable = await engine.load(program);
-  setTensors(executable, program, startTensors(config));
+  await setTensors(executable, program, startTensors(config));
   const images = benchImages(config.train.batch, s.height, s.width);
   let step = 0;
   const run = async ({ count }: { count: number }) => {

@@ -1,4 +1,5 @@
 // The passes in the order in which they run, to a fixed point where one opens work for another.
+import { stillBusy } from '../../../stops.js';
 import type { Graph } from '../ir.js';
 import { removeDeadNodes, shareEqualNodes } from './clean.js';
 import { foldConstants } from './constants.js';
@@ -19,7 +20,10 @@ export const passes: Record<string, Pass> = {
 export function optimise(graph: Graph): Graph {
   let g = removeDeadNodes(graph);
   for (let round = 0; round < 2; round++) {
-    for (const pass of Object.values(passes)) g = pass(g);
+    for (const pass of Object.values(passes)) {
+      stillBusy();
+      g = pass(g);
+    }
   }
   return g;
 }
