@@ -1,17 +1,18 @@
 // The folder of an ablation: its plan for the processes that run cells and for the report, and where each cell stands.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { lockHolder } from '../files/lock.js';
-import { writeJson, writeText } from '../files/write.js';
+import { readSealed, writeSealed } from '../files/seal.js';
+import { writeText } from '../files/write.js';
 import { findCell, type RunSummary, readCellFailure, runStates } from '../results/cell.js';
 import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 
 /** Configs of all runs: what a process that runs a cell reads. */
-const RUNS = 'runs.json';
+export const RUNS = 'runs.json';
 
 /** Writes plan and runs, and the grid beside them. @throws UsageError when the folder is another ablation's */
 export async function writePlan(
@@ -28,7 +29,7 @@ export async function writePlan(
   const { grid } = plan;
   const config = plan.runs[0]!.config;
   const stored: AblationPlan = {
-    schema: 1,
+    schema: 2,
     name: grid.name,
     title: grid.title,
     command,
@@ -62,8 +63,8 @@ export async function writePlan(
     evaluations: plan.evals.map(({ name, task }) => ({ name, task })),
     paper: { ...grid.paper },
   };
-  await writeJson(join(out, PLAN), stored);
-  await writeJson(join(out, RUNS), {
+  await writeSealed(join(out, PLAN), stored);
+  await writeSealed(join(out, RUNS), {
     early_stop: grid.earlyStop,
     base: grid.base,
     set: grid.set,
@@ -88,7 +89,7 @@ export interface StoredRuns {
 export async function readRuns(out: string): Promise<StoredRuns> {
   const file = join(out, RUNS);
   try {
-    const stored = JSON.parse(await readFile(file, 'utf8')) as StoredRuns;
+    const stored = (await readSealed(file)).value as unknown as StoredRuns;
     return {
       ...stored,
       runs: stored.runs.map((run) => ({ ...run, config: parseConfig(run.config as never, file) })),

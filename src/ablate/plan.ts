@@ -10,6 +10,7 @@ import { resolveEngine } from '../pretrain/prepare.js';
 import { classNames } from '../probes/evaluation/classify.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { type CellKey, cellId } from '../results/cell.js';
 import { type Grid, type GridEvaluation, refuse } from './grid.js';
 
 /** One pretraining: an arm and a seed. */
@@ -25,6 +26,8 @@ export interface PlannedRun {
 /** One evaluation of a run with one probe seed. */
 export interface PlannedCell {
   readonly id: string;
+  /** What the id is the hash of; plans of older versions do not have it. */
+  readonly key?: CellKey;
   readonly run: string;
   readonly arm: number;
   readonly seed: number;
@@ -135,8 +138,8 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
       runs.push(run);
       for (const [i, evaluation] of evals.entries()) {
         for (const probeSeed of grid.probeSeeds) {
-          const id = hashOf({ run: hash, evaluation: evaluationHashes[i], probeSeed }).slice(0, DIGITS);
-          cells.push({ id, run: run.id, arm, seed, probeSeed, evaluation });
+          const key = { run: hash, evaluation: evaluationHashes[i]!, probeSeed };
+          cells.push({ id: cellId(key), key, run: run.id, arm, seed, probeSeed, evaluation });
         }
       }
     }

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
-import { writeJson } from '../files/write.js';
+import { hashOf, sha256 } from '../files/hash.js';
+import { readSealed, writeSealed } from '../files/seal.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { pretrain } from '../pretrain/loop.js';
 import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
@@ -17,6 +18,7 @@ import {
   cellFolder,
   clearCellFailure,
   type RunSummary,
+  runSchema,
   writeCell,
 } from '../results/cell.js';
 import { writeCounts } from '../results/counts.js';
@@ -40,6 +42,10 @@ export interface Watch {
 }
 
 type Outcome = Pick<RunSummary, 'state' | 'reason' | 'step'>;
+/** Older ones do not say of which run. */
+const outcomeSchema = runSchema
+  .pick({ state: true, reason: true, step: true })
+  .extend({ run: z.string().optional() });
 const outcomeFile = (out: string, run: string): string => join(runFolder(out, run), 'outcome.json');
 
 /** Whether pretraining of a run is over. */
@@ -72,7 +78,7 @@ export async function pretrainStage(
   watch: Watch,
 ): Promise<Outcome> {
   const file = outcomeFile(out, run.id);
-  if (existsSync(file)) return JSON.parse(await readFile(file, 'utf8')) as Outcome;
+  if (existsSync(file)) return readOutcome(file, run.id);
   const prepared = await prepareRun(run.config);
   if (!prepared.identity.hash.startsWith(run.id)) {
     throw new DataError(
@@ -100,7 +106,21 @@ export async function pretrainStage(
       step: Number(error.details.step ?? 0),
     };
   }
-  await writeJson(file, outcome);
+  await writeSealed(file, { run: run.id, ...outcome });
+  return outcome;
+}
+
+/** How a run ended, as it was written down. @throws DataError when the file is damaged or of another run */
+async function readOutcome(file: string, run: string): Promise<Outcome> {
+  const remedy = 'delete it, and the same command looks at the run again';
+  const { value } = await readSealed(file, remedy);
+  const parsed = outcomeSchema.safeParse(value);
+  if (!parsed.success || (parsed.data.run ?? run) !== run)
+    throw new DataError(`${file} does not say how the run ${run} ended: ${remedy}`, {
+      path: file,
+      fault: 'foreign',
+    });
+  const { run: _, ...outcome } = parsed.data;
   return outcome;
 }
 
@@ -120,8 +140,9 @@ export async function evaluateStage(
   const folder = cellFolder(out, cell.id);
   const settings = stored.arms[cell.arm]!;
   const shared = {
-    schema: 1 as const,
+    schema: 2 as const,
     id: cell.id,
+    ...(cell.key ? { key: cell.key } : {}),
     task: evaluation.task,
     evaluation: evaluation.name,
     settings: { ...settings },
@@ -141,7 +162,15 @@ export async function evaluateStage(
   };
   let found: Pick<
     CellRecord,
-    'results' | 'protocol' | 'train' | 'tests' | 'classes' | 'counts' | 'pictures' | 'notes'
+    | 'results'
+    | 'protocol'
+    | 'train'
+    | 'tests'
+    | 'classes'
+    | 'counts'
+    | 'pictures'
+    | 'pictures_sha256'
+    | 'notes'
   > = {
     results: [],
     protocol: null,
@@ -183,6 +212,16 @@ export async function evaluateStage(
       headCounts(record, await readPredictions(file, record)),
     );
     const { features, ...card } = record.protocol.card; // an arm may lack a source; its other rows are comparable
+    const pictures = first
+      ? await drawStrip({
+          engine,
+          encoder: runFolder(out, run.id),
+          weights: evaluation.weights,
+          test: evaluation.tests[0]!,
+          folder,
+          scratch: join(work, 'pictures'),
+        })
+      : null;
     found = {
       results: record.results,
       protocol: { name: record.protocol.name, hash: hashOf(card), card: record.protocol.card },
@@ -190,16 +229,8 @@ export async function evaluateStage(
       tests: record.tests.map(({ reads, ...test }) => test),
       classes: record.classes,
       counts,
-      pictures: first
-        ? await drawStrip({
-            engine,
-            encoder: runFolder(out, run.id),
-            weights: evaluation.weights,
-            test: evaluation.tests[0]!,
-            folder,
-            scratch: join(work, 'pictures'),
-          })
-        : null,
+      pictures,
+      ...(pictures === null ? {} : { pictures_sha256: sha256(await readFile(join(folder, pictures))) }),
       notes: [
         ...record.notes,
         ...(left_out.length > 0
@@ -221,7 +252,7 @@ export async function evaluateStage(
 
 /** What the run's files say of it. */
 async function summarise(out: string, run: PlannedRun): Promise<RunSummary> {
-  const outcome = JSON.parse(await readFile(outcomeFile(out, run.id), 'utf8')) as Outcome;
+  const outcome = await readOutcome(outcomeFile(out, run.id), run.id);
   const lines = (await readLines(runFolder(out, run.id))).filter((line) => line.step! <= outcome.step);
   const looks = lines.filter((line) => HEALTH.some((key) => key in line));
   const last = looks.at(-1);

@@ -13,6 +13,8 @@ import { markdown } from '../report/formats/markdown.js';
 import { titleOf } from '../report/formats/prose.js';
 import { rowsCsv, summaryCsv } from '../report/formats/rows.js';
 import { reportPage } from '../report/html/ablation.js';
+import { CELL, cellFolder } from '../results/cell.js';
+import { checkCell } from '../scores/recompute.js';
 
 export interface ReportFlags {
   results: readonly string[];
@@ -37,6 +39,7 @@ export async function runReport(flags: ReportFlags): Promise<object> {
   const reports = [];
   for (const folder of flags.results) {
     const study = await Study.open(folder);
+    await checkCells(study);
     const footnotes = checkProtocols(study, flags.mixed);
     const report = await reportOf(study);
     const out = flags.out ?? folder;
@@ -48,6 +51,14 @@ export async function runReport(flags: ReportFlags): Promise<object> {
     reports.push({ ablation: study.plan.name, out, files, columns: jsonOf(report) });
   }
   return { reports };
+}
+
+/** Compares every score with the counts beside its cell. @throws DataError naming the cell's file, the score and both values */
+async function checkCells(study: Study): Promise<void> {
+  for (const cell of study.cells) {
+    const counts = await study.countsOf(cell);
+    if (counts) checkCell(join(cellFolder(study.folder, cell.id), CELL), cell.record!, counts);
+  }
 }
 
 async function write(

@@ -1,7 +1,7 @@
 // What `capi reproduce` does: runs a record's commands again in a new folder and judges what comes out by the record's own intervals.
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { StoredRuns } from '../ablate/folder.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { parseConfig } from '../config/index.js';
@@ -9,9 +9,12 @@ import type { Mapping } from '../config/keys.js';
 import { openEngine } from '../engine/select.js';
 import { EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
+import { checkRecord } from '../probes/evaluation/check.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
+import { readCounts } from '../results/counts.js';
 import { type EvaluationRecord, type Result, readRecord, sameScore } from '../results/record.js';
+import { checkCell } from '../scores/recompute.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';
@@ -45,6 +48,7 @@ export async function runReproduce(flags: ReproduceFlags): Promise<object> {
     );
   const isCell = basename(flags.record) === CELL;
   const record = isCell ? await readCell(flags.record) : await readRecord(flags.record);
+  await checkScoresOf(flags.record, record);
   const out = flags.out ?? `runs/reproduce-${record.id}`;
   if (existsSync(out) && readdirSync(out).length > 0 && !existsSync(join(out, isCell ? 'runs' : record.id))) {
     throw new UsageError(`${out} holds other files: choose another folder with --out`);
@@ -59,12 +63,23 @@ export async function runReproduce(flags: ReproduceFlags): Promise<object> {
   return { record: flags.record, out, reproduced: worst === 0, scores: judged };
 }
 
+/** Compares the scores of a record with the counts or predictions beside it, where they are there. @throws DataError */
+async function checkScoresOf(file: string, record: CellRecord | EvaluationRecord): Promise<void> {
+  const folder = dirname(file);
+  if ('predictions' in record) {
+    if (existsSync(join(folder, record.predictions.file))) await checkRecord({ file, record });
+  } else if (record.counts && existsSync(join(folder, record.counts.file))) {
+    checkCell(file, record, await readCounts(folder, record.counts));
+  }
+}
+
 async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promise<Result[]> {
   const config = parseConfig(record.config as Mapping, 'the record');
   const { request, task, evaluation, seed, probe_seed: probeSeed } = record;
   const run = { id: record.run.id, arm: 0, seed, config };
   const cell = {
     id: record.id,
+    ...(record.key ? { key: record.key } : {}),
     run: run.id,
     arm: 0,
     seed,

@@ -1,11 +1,13 @@
 // What one cell of an ablation leaves: an arm, a pretraining seed, a probe seed and an evaluation, with all that a report needs to rebuild a table.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, readFile, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
-import { writeJson, writeText } from '../files/write.js';
-import { resultSchema } from './record.js';
+import { hashOf, sha256 } from '../files/hash.js';
+import { readSealed, SEALED_SCHEMA, writeSealed } from '../files/seal.js';
+import { makeFolder } from '../files/write.js';
+import { fileName, resultSchema, schemaVersion } from './record.js';
 
 const number = z.number().nullable();
 
@@ -35,9 +37,11 @@ export const runSchema = z.object({
 export type RunSummary = z.infer<typeof runSchema>;
 
 export const cellSchema = z.object({
-  schema: z.literal(1),
+  schema: schemaVersion,
   /** Hash of run, evaluation and probe seed: the name of the cell's folder. */
   id: z.string(),
+  /** What the id is the hash of; older cells have none. */
+  key: z.object({ run: z.string(), evaluation: z.string(), probeSeed: z.int() }).optional(),
   task: z.enum(['cls', 'seg']),
   /** Name of the evaluation in the grid. */
   evaluation: z.string(),
@@ -57,9 +61,11 @@ export const cellSchema = z.object({
   tests: z.array(z.object({ source: z.string(), identity: z.string(), images: z.int() })),
   classes: z.array(z.string()),
   /** File of per-image counts beside the record (counts.ts), and its SHA-256. */
-  counts: z.object({ file: z.string(), sha256: z.string() }).nullable(),
+  counts: z.object({ file: fileName, sha256: z.string() }).nullable(),
   /** File of feature pictures beside the record. */
-  pictures: z.string().nullable(),
+  pictures: fileName.nullable(),
+  /** Of that file; older cells have none. */
+  pictures_sha256: z.string().optional(),
   /** The whole configuration of the run: with it `capi reproduce` runs the cell again. */
   config: z.record(z.string(), z.unknown()),
   /** How the evaluation is asked for. */
@@ -81,60 +87,95 @@ export type CellRecord = z.infer<typeof cellSchema>;
 
 export const CELL = 'cell.json';
 /** Of a cell that failed; gone as soon as it is tried again. */
-const FAILED = 'failed.json';
+export const FAILED = 'failed.json';
+
+/** Folder of all cells of an ablation. */
+const CELLS = 'cells';
 
 /** Folder of a cell below that of its ablation. */
-export const cellFolder = (out: string, id: string): string => join(out, 'cells', id);
+export const cellFolder = (out: string, id: string): string => join(out, CELLS, id);
 
-/** Writes a finished cell, once. @throws DataError */
+/** What a cell's id is made of: the whole hash of its run, that of its evaluation, and the probe seed. */
+export type CellKey = NonNullable<CellRecord['key']>;
+
+/** Names of cells are this many digits of a hash. */
+const DIGITS = 16;
+
+export const cellId = (key: CellKey): string => hashOf(key).slice(0, DIGITS);
+
+/** Writes a finished cell with its digest, once. @throws DataError */
 export async function writeCell(out: string, cell: CellRecord): Promise<string> {
   const folder = cellFolder(out, cell.id);
-  await mkdir(folder, { recursive: true }).catch((error) => {
-    throw new DataError(`cannot write ${folder}: ${(error as Error).message}`);
-  });
+  await makeFolder(folder);
   const file = join(folder, CELL);
-  await writeText(file, `${JSON.stringify(cellSchema.parse(cell), null, 1)}\n`);
+  await writeSealed(file, cellSchema.parse({ ...cell, schema: SEALED_SCHEMA }));
   return file;
 }
 
-/** A cell's record, or undefined where it is not finished. @throws DataError naming the file when it is damaged */
+/** A cell's record, or undefined where it is not finished. @throws DataError naming the file; see readCell */
 export async function findCell(out: string, id: string): Promise<CellRecord | undefined> {
   const file = join(cellFolder(out, id), CELL);
   return existsSync(file) ? readCell(file) : undefined;
 }
 
-/** @throws DataError */
+const REMEDY = 'Delete its folder to run the cell again, or restore it';
+
+/** Throws DataError naming the file when it is torn, was changed, is no cell, or is not the cell of its folder and parts. */
 export async function readCell(file: string): Promise<CellRecord> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new DataError(
-      `${file} cannot be read as a cell of capi ablate: ${(error as Error).message}. Delete its folder to run the cell again`,
-    );
-  }
+  const { value } = await readSealed(file, REMEDY);
+  const fail = (what: string): DataError =>
+    new DataError(`${file} is not ${what}. ${REMEDY}`, { path: file, fault: 'foreign' });
   const parsed = cellSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new DataError(
-    `${file} is not a cell of capi ablate: ${issue.path.join('.')}: ${issue.message}. Delete its folder to run the cell again`,
-  );
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw fail(`a cell of capi ablate: ${issue.path.join('.')}: ${issue.message}`);
+  }
+  const { id, key, run, probe_seed: probeSeed } = parsed.data;
+  const folder = basename(dirname(file));
+  if (basename(dirname(dirname(file))) === CELLS && folder !== id)
+    throw fail(`the cell of its folder: it is ${id}, its folder ${folder}`);
+  if (key && (cellId(key) !== id || !key.run.startsWith(run.id) || key.probeSeed !== probeSeed))
+    throw fail(`the cell of its id: it says ${id}, its run, evaluation and probe seed make ${cellId(key)}`);
+  return parsed.data;
 }
+
+/** Bytes of a cell's feature pictures at most. */
+const MOST_PICTURE_BYTES = 32 * 2 ** 20;
+
+/** The feature pictures of a cell in `folder`; undefined where it has none. @throws DataError when they are missing or other ones */
+export async function readPictures(folder: string, cell: CellRecord): Promise<Buffer | undefined> {
+  if (cell.pictures === null) return undefined;
+  const file = join(folder, cell.pictures);
+  const fail = (what: string): DataError => new DataError(`${file} ${what}. ${REMEDY}`, { path: file });
+  const found = await lstat(file).catch(() => undefined);
+  if (!found?.isFile() || found.size > MOST_PICTURE_BYTES) throw fail('is missing or no picture');
+  const bytes = await readFile(file);
+  if (cell.pictures_sha256 !== undefined && sha256(bytes) !== cell.pictures_sha256)
+    throw fail('is not the picture that its cell was written with');
+  if (!bytes.subarray(0, 8).equals(PNG)) throw fail('is no PNG');
+  return bytes;
+}
+
+const PNG = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
 export const isFinished = (out: string, id: string): boolean => existsSync(join(cellFolder(out, id), CELL));
 
 export async function writeCellFailure(out: string, id: string, reason: string): Promise<void> {
-  await mkdir(cellFolder(out, id), { recursive: true });
-  await writeJson(join(cellFolder(out, id), FAILED), { reason, time: new Date().toISOString() });
+  await makeFolder(cellFolder(out, id));
+  await writeSealed(join(cellFolder(out, id), FAILED), { id, reason, time: new Date().toISOString() });
 }
 
-/** Why the last attempt at a cell failed, if it did. */
+/** Why the last attempt at a cell failed, if it did. A note that is damaged or of another cell says so itself. */
 export async function readCellFailure(out: string, id: string): Promise<string | undefined> {
+  const file = join(cellFolder(out, id), FAILED);
+  if (!existsSync(file)) return undefined;
   try {
-    return (JSON.parse(await readFile(join(cellFolder(out, id), FAILED), 'utf8')) as { reason: string })
-      .reason;
-  } catch {
-    return undefined;
+    const { value } = await readSealed(file);
+    if (value.id !== undefined && value.id !== id)
+      return `unknown: ${file} is of the cell ${String(value.id)}`;
+    return typeof value.reason === 'string' ? value.reason : `unknown: ${file} holds no reason`;
+  } catch (error) {
+    return `unknown: ${(error as Error).message}`;
   }
 }
 

@@ -1,26 +1,27 @@
 // Per-image counts of a cell's heads, compressed: what a bootstrap over test images draws from, long after the predictions are gone.
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
+import { sha256 } from '../files/hash.js';
 import { writeWhole } from '../files/write.js';
 
-const whole = z.array(z.int().min(0));
+const MOST = 2 ** 32;
+const whole = z.array(z.int().min(0).max(MOST));
 
 /** Hits of a classification head: `hits[i]` of image `samples[i]`, in [0, 1]. */
-const hits = z.object({ samples: whole, hits: z.array(z.number()) });
+const hits = z.object({ samples: whole, hits: z.array(z.number().min(0).max(1)) });
 
 /** Pixels of a segmentation head, image by image, classes that appear alone: [class, hits, truth, predicted] one after another. */
-const pixels = z.object({ classes: z.int(), ignore: whole, images: z.array(whole) });
+const pixels = z.object({ classes: z.int().min(1).max(65536), ignore: whole, images: z.array(whole) });
 
 const countsSchema = z.object({
   schema: z.literal(1),
   heads: z.array(
     z.object({
       /** Place of the test set in the cell's record. */
-      test: z.int(),
+      test: z.int().min(0),
       source: z.string(),
       head: z.string(),
       hits: hits.optional(),
@@ -33,8 +34,9 @@ const countsSchema = z.object({
 export type CellCounts = z.infer<typeof countsSchema>;
 export type HeadCounts = CellCounts['heads'][number];
 
-/** Bytes of a counts file at most. */
+/** Bytes of a counts file at most, and of what it may hold: 50,000 images in a megabyte unpack to some tens of them. */
 export const MOST_BYTES = 1e6;
+const MOST_UNPACKED = 128 * 2 ** 20;
 
 /**
  * Writes the counts beside a cell's record. Heads that do not fit into MOST_BYTES are left out from the end on, so put those first that
@@ -49,26 +51,68 @@ export async function writeCounts(
     const counts: CellCounts = { schema: 1, heads: heads.slice(0, kept), left_out };
     const bytes = gzipSync(JSON.stringify(counts), { level: 9 });
     if (bytes.length > MOST_BYTES && kept > 0) continue;
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    const file = `counts-${sha256.slice(0, 12)}.json.gz`;
+    const digest = sha256(bytes);
+    const file = `counts-${digest.slice(0, 12)}.json.gz`;
     await writeWhole(join(folder, file), bytes);
-    return { file, sha256, left_out };
+    return { file, sha256: digest, left_out };
   }
 }
 
-/** @throws DataError when the file is missing, damaged, or not the one that the record names */
+/** Throws DataError when the file is missing, damaged, not the one that the record names, or holds counts that cannot be. */
 export async function readCounts(
   folder: string,
-  { file, sha256 }: { file: string; sha256: string },
+  named: { file: string; sha256: string },
 ): Promise<CellCounts> {
-  const path = join(folder, file);
-  const bytes = await readFile(path).catch((error) => {
-    throw new DataError(`cannot read ${path}: ${(error as Error).message}`);
+  const path = join(folder, named.file);
+  const fail = (what: string, fault: string): DataError =>
+    new DataError(`${path} ${what}: restore it, or delete the cell's folder and run it again`, {
+      path,
+      fault,
+    });
+  const found = await lstat(path).catch((error) => {
+    throw new DataError(`cannot read ${path}: ${(error as Error).message}`, { path, fault: 'missing' });
   });
-  if (createHash('sha256').update(bytes).digest('hex') !== sha256) {
-    throw new DataError(
-      `${path} is not the file that its cell was written with: restore it, or delete the cell's folder and run it again`,
-    );
+  if (!found.isFile() || found.size > MOST_BYTES) throw fail('cannot be a file of counts', 'foreign');
+  const bytes = await readFile(path);
+  if (sha256(bytes) !== named.sha256) throw fail('is not the file that its cell was written with', 'changed');
+  let value: unknown;
+  try {
+    value = JSON.parse(gunzipSync(bytes, { maxOutputLength: MOST_UNPACKED }).toString('utf8'));
+  } catch (error) {
+    throw fail(`cannot be unpacked (${(error as Error).message})`, 'foreign');
   }
-  return countsSchema.parse(JSON.parse(gunzipSync(bytes).toString('utf8')));
+  const parsed = countsSchema.safeParse(value);
+  if (!parsed.success) {
+    const { path: at, message } = parsed.error.issues[0]!;
+    throw fail(`holds no counts (${at.join('.')}: ${message})`, 'foreign');
+  }
+  for (const head of parsed.data.heads) {
+    const wrong = impossible(head);
+    if (wrong)
+      throw fail(`holds counts that cannot be (${head.head} of ${head.source}: ${wrong})`, 'foreign');
+  }
+  return parsed.data;
+}
+
+/** What is wrong with the counts of a head, in words. */
+function impossible({ hits, pixels }: HeadCounts): string | undefined {
+  if ((hits === undefined) === (pixels === undefined)) return 'neither or both of hits and pixels';
+  if (hits) {
+    if (hits.hits.length !== hits.samples.length)
+      return `${hits.hits.length} hits of ${hits.samples.length} images`;
+    const at = hits.samples.findIndex((sample, i) => i > 0 && sample <= hits.samples[i - 1]!);
+    return at < 0 ? undefined : `image ${hits.samples[at]} after image ${hits.samples[at - 1]}`;
+  }
+  for (const [image, row] of pixels!.images.entries()) {
+    if (row.length % 4 !== 0) return `${row.length} numbers of image ${image}, not four a class`;
+    for (let e = 0, last = -1; e < row.length; e += 4) {
+      const [id, hit, truth, predicted] = row.slice(e, e + 4) as [number, number, number, number];
+      if (id <= last || id >= pixels!.classes)
+        return `class ${id} of image ${image}, ${id <= last ? `after class ${last}` : `of ${pixels!.classes}`}`;
+      if (hit > truth || hit > predicted)
+        return `image ${image} has ${hit} hits of class ${id} in ${truth} pixels, ${predicted} predicted`;
+      last = id;
+    }
+  }
+  return undefined;
 }

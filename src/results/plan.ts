@@ -1,13 +1,14 @@
 // What an ablation consists of: its arms, their order, and the cells of each, for whoever makes tables of the records.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
+import { readSealed } from '../files/seal.js';
+import { schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';
 
 export const planSchema = z.object({
-  schema: z.literal(1),
+  schema: schemaVersion,
   name: z.string(),
   title: z.string().nullable(),
   /** The command that ran it. */
@@ -46,17 +47,15 @@ export const planSchema = z.object({
 });
 export type AblationPlan = z.infer<typeof planSchema>;
 
-/** The plan of an ablation's folder. @throws DataError naming the file */
+/** Throws DataError naming the file when it is torn, was changed or is no plan. */
 export async function readPlan(folder: string): Promise<AblationPlan> {
   const file = join(folder, PLAN);
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new DataError(`${file} cannot be read as the plan of an ablation: ${(error as Error).message}`);
-  }
+  const { value } = await readSealed(file, 'run capi ablate with its grid again, or restore it');
   const parsed = planSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  throw new DataError(`${file} is not the plan of an ablation: ${issue.path.join('.')}: ${issue.message}`);
+  throw new DataError(`${file} is not the plan of an ablation: ${issue.path.join('.')}: ${issue.message}`, {
+    path: file,
+    fault: 'foreign',
+  });
 }

@@ -1,11 +1,12 @@
 // One evaluation's record: what was measured, under which protocol, on which bytes, by which command. Append-only JSON files.
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
-import { writeFailure } from '../files/write.js';
+import { readSealed, readText, SEALED_SCHEMA, sealedLine, sealedText, unsealLines } from '../files/seal.js';
+import { appendLine, makeFolder, writeNew } from '../files/write.js';
 
 /** JSON has no NaN: a score over nothing is null. */
 const score = z.number().nullable();
@@ -47,10 +48,18 @@ const dataset = z.object({
   images: z.int(),
 });
 
+/** A file beside the one that names it: no path that leads elsewhere. */
+export const fileName = z.string().regex(/^\w[\w.+-]*$/, 'accepted: the name of a file beside this one');
+
+/** 1: written without a digest, before every file had one. */
+export const schemaVersion = z.union([z.literal(1), z.literal(SEALED_SCHEMA)]);
+
 export const recordSchema = z.object({
-  schema: z.literal(1),
+  schema: schemaVersion,
   /** Hash of all that decides the numbers: protocol, weights, data, seed, limits. */
   id: z.string(),
+  /** What the id is the hash of (RecordKey); older records have none. */
+  key: z.record(z.string(), z.unknown()).optional(),
   task: z.enum(['cls', 'seg']),
   created: z.string(),
   seconds: z.number(),
@@ -74,7 +83,7 @@ export const recordSchema = z.object({
   classes: z.array(z.string()),
   per_class: z.array(z.record(z.string(), z.unknown())),
   /** File of per-image predictions beside the record, and its SHA-256. */
-  predictions: z.object({ file: z.string(), sha256: z.string() }),
+  predictions: z.object({ file: fileName, sha256: z.string() }),
   notes: z.array(z.string()),
   environment: z.record(z.string(), z.unknown()),
 });
@@ -92,7 +101,9 @@ export interface RecordKey {
   size: [number, number];
 }
 
-export const recordId = (key: RecordKey): string => hashOf(key).slice(0, 16);
+const DIGITS = 16;
+
+export const recordId = (key: RecordKey): string => hashOf(key).slice(0, DIGITS);
 
 /** Folder of one evaluation below the output folder. */
 export const recordFolder = (out: string, id: string): string => join(out, id);
@@ -112,39 +123,72 @@ export async function findRecord(
 
 const numberOf = (name: string): number => Number(/-(\d+)\.json$/.exec(name)?.[1] ?? 1);
 
-/** Writes a record under a name that was free: records are never replaced. Returns its path. @throws DataError */
+/** Writes a record with its digest under a name that was free: records are never replaced. Returns its path. @throws DataError */
 export async function writeRecord(folder: string, record: EvaluationRecord): Promise<string> {
-  const text = `${JSON.stringify(recordSchema.parse(record), null, 1)}\n`;
+  const text = sealedText(recordSchema.parse({ ...record, schema: SEALED_SCHEMA }));
+  await makeFolder(folder);
   for (let n = 1; ; n++) {
     const file = join(folder, n === 1 ? 'record.json' : `record-${n}.json`);
-    try {
-      await mkdir(folder, { recursive: true });
-      await writeFile(file, text, { flag: 'wx' });
-      return file;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeFailure(file, error);
-    }
+    if (await writeNew(file, text)) return file;
   }
 }
 
-/** @throws DataError naming the file when it is no record of this version */
+const REMEDY = 'evaluate again with --force, or restore it';
+
+/** Throws DataError naming the file when it is torn, was changed, is no record, or is not the record that its id and folder name. */
 export async function readRecord(file: string): Promise<EvaluationRecord> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new DataError(`${file} cannot be read as a record: ${(error as Error).message}`);
-  }
+  const { value } = await readSealed(file, REMEDY);
   const parsed = recordSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw new DataError(`${file} is not a record of capi eval: ${issue.path.join('.')}: ${issue.message}`);
+    throw new DataError(`${file} is not a record of capi eval: ${issue.path.join('.')}: ${issue.message}`, {
+      path: file,
+      fault: 'foreign',
+    });
   }
+  const wrong = strangeParts(file, parsed.data);
+  if (wrong !== undefined)
+    throw new DataError(`${file} is not the record of its id: ${wrong}. ${REMEDY}`, {
+      path: file,
+      fault: 'foreign',
+    });
   return parsed.data;
 }
 
+/** What of a record does not fit its id, in words. */
+function strangeParts(file: string, record: EvaluationRecord): string | undefined {
+  const { id, protocol, encoder, train, tests, task, seed } = record;
+  const folder = basename(dirname(file));
+  if (/^[0-9a-f]{16}$/.test(folder) && folder !== id) return `it is ${id}, its folder ${folder}`;
+  const said = { task, protocol: protocol.hash, weights: encoder.weights_hash, seed, train: train.identity };
+  const own = {
+    ...said,
+    tests: tests.map(({ identity }) => identity),
+    limit: protocol.card.limit ?? null,
+    size: encoder.size,
+  };
+  const key: Record<string, unknown> = record.key ?? own;
+  const made = hashOf(key).slice(0, DIGITS);
+  if (made !== id) return `it says ${id}, its parts make ${made}`;
+  if (hashOf(protocol.card) !== protocol.hash)
+    return 'its protocol card does not have the hash that it names';
+  const other = Object.entries(own).find(([name, value]) => hashOf([key[name]]) !== hashOf([value]));
+  return (
+    other && `its ${other[0]} is ${JSON.stringify(other[1])}, in its key ${JSON.stringify(key[other[0]])}`
+  );
+}
+
 /** File of the output folder that counts every read of a test set. */
-const READS = 'test-reads.jsonl';
+export const READS = 'test-reads.jsonl';
+
+/** One reading of a test set: `n` counts those of the same contents in this folder, from 1. */
+interface TestRead {
+  time: string;
+  identity: string;
+  record: string;
+  encoder: string;
+  n: number;
+}
 
 /** Notes that `identity` was scored and returns how often it was so far, this time included. @throws DataError */
 export async function countTestRead(
@@ -152,14 +196,42 @@ export async function countTestRead(
   entry: { identity: string; record: string; encoder: string },
 ): Promise<number> {
   const file = join(out, READS);
-  try {
-    await mkdir(out, { recursive: true });
-    await appendFile(file, `${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`);
-    const lines = (await readFile(file, 'utf8')).split('\n');
-    return lines.filter((line) => line.includes(`"identity":"${entry.identity}"`)).length;
-  } catch (error) {
-    throw writeFailure(file, error);
+  await makeFolder(out);
+  const known = existsSync(file) ? unsealLines(await readText(file)) : [];
+  const own = known.flatMap((l) => ('value' in l && l.value.identity === entry.identity ? [l.value.n] : []));
+  const last = own.filter((n) => typeof n === 'number'); // a line that was taken out does not make a reading undone
+  const n = 1 + Math.max(own.length, ...last);
+  const line: TestRead = { time: new Date().toISOString(), ...entry, n };
+  await appendLine(file, sealedLine(line));
+  return n;
+}
+
+/** What is wrong in a folder's list of readings, a line each; none where it has no list. @throws DataError when it cannot be read */
+export async function testReadFaults(out: string): Promise<string[]> {
+  const file = join(out, READS);
+  if (!existsSync(file)) return [];
+  const faults: string[] = [];
+  const seen = new Map<string, number>();
+  for (const line of unsealLines(await readText(file))) {
+    if ('fault' in line) {
+      faults.push(line.fault);
+      continue;
+    }
+    const { identity, n } = line.value as Partial<TestRead>;
+    if (typeof identity !== 'string') {
+      faults.push(`line ${line.line} names no test set`);
+      continue;
+    }
+    const before = seen.get(identity) ?? 0;
+    if (n !== undefined && n > before + 1)
+      faults.push(
+        `readings before line ${line.line} are missing: it is number ${n}, ${before} stand above it`,
+      );
+    if (n !== undefined && n <= before)
+      faults.push(`line ${line.line} stands there twice: it is number ${n} again`);
+    seen.set(identity, Math.max(before + 1, n ?? 0));
   }
+  return faults;
 }
 
 /** SHA-256 of a list of indices: names a split in a card. */

@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
-import { readSealed, sealedText, unseal, writeSealed } from '../../src/files/seal.js';
+import {
+  readSealed,
+  sealedLine,
+  sealedText,
+  unseal,
+  unsealLines,
+  writeSealed,
+} from '../../src/files/seal.js';
 import { shown } from '../../src/files/text.js';
 import { appendLine, partialName, partialOf, writeNew, writeWhole } from '../../src/files/write.js';
 
@@ -59,7 +66,7 @@ describe('sealed JSON', () => {
     const file = join(folder, 'sealed.json');
     await writeSealed(file, value);
     const { none: _, ...rest } = value;
-    expect(await readSealed(file)).toEqual({ value: rest, seal: 'intact' });
+    expect(await readSealed(file)).toEqual({ value: { schema: 2, ...rest }, seal: 'intact' });
     const packed = JSON.stringify(JSON.parse(readFileSync(file, 'utf8')));
     expect(unseal(file, packed).seal).toBe('intact');
   });
@@ -69,6 +76,9 @@ describe('sealed JSON', () => {
     ['a key', (text: string) => text.replace('"deep"', '"deeq"')],
     ['the digest', (text: string) => text.replace(/"sha256": "./, '"sha256": "g')],
     ['a key more', (text: string) => text.replace('{', '{"more": 1,')],
+    ['a key that stands there twice', (text: string) => text.replace('{', '{"schema": 2,')],
+    ['a number in another spelling', (text: string) => text.replace('2.5', '2.50')],
+    ['a digest that was taken out', (text: string) => text.replace(/,\s*"sha256": "\w+"/, '')],
   ])('%s that was changed is found', (_, change) => {
     const text = sealedText(value);
     expect(() => unseal('f', change(text))).toThrow(/was changed after it was written/);
@@ -82,6 +92,40 @@ describe('sealed JSON', () => {
       fault = (error as DataError).details.fault;
     }
     expect(fault).toBe('torn');
+  });
+
+  it('every flipped bit is found, or breaks the JSON', () => {
+    const bytes = Buffer.from(sealedText({ ...value, small: 1e-7, escaped: '\u001b' }));
+    for (let bit = 0; bit < 8 * (bytes.length - 1); bit++) {
+      const flipped = Buffer.from(bytes);
+      flipped[bit >> 3]! ^= 1 << (bit & 7);
+      const same = flipped.toString().replace(/\s/g, '') === bytes.toString().replace(/\s/g, '');
+      if (!same) expect(() => unseal('f', flipped.toString()), `bit ${bit}`).toThrow(DataError);
+    }
+  });
+
+  it('lines are checked one by one', () => {
+    const lines = [
+      sealedLine({ a: 1 }),
+      sealedLine({ a: 2 }),
+      '{"a":3}',
+      '',
+      sealedLine({ a: 4 }).slice(0, -9),
+    ];
+    const [first, second, old, torn] = unsealLines(lines.join('\n').replace('"a":2', '"a":7'));
+    expect(first).toEqual({ line: 1, value: { schema: 2, a: 1 }, seal: 'intact' });
+    expect(second).toEqual({ line: 2, fault: expect.stringMatching(/line 2 was changed/) });
+    expect(old).toEqual({ line: 3, value: { a: 3 }, seal: 'unsealed' });
+    expect(torn).toEqual({ line: 5, fault: expect.stringMatching(/line 5 is torn/) });
+  });
+
+  it('numbers, objects and files that cannot be are refused in a line', async () => {
+    expect(() => unseal('f', '{"a": 1e999, "sha256": "x"}')).toThrow(/was changed/);
+    expect(() => unseal('f', `${'{"a":'.repeat(20000)}1${'}'.repeat(20000)}`)).not.toThrow(RangeError);
+    expect(() => unseal('f', `{"sha256": "x", "b": ${'['.repeat(20000)}${']'.repeat(20000)}}`)).toThrow(
+      DataError,
+    );
+    await expect(readSealed(folder)).rejects.toThrow(/no plain file/);
   });
 
   it('one without a digest is of an older version', () => {

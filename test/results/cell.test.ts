@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
+import { sealedText } from '../../src/files/seal.js';
 import { cellFolder, findCell } from '../../src/results/cell.js';
 import { type HeadCounts, MOST_BYTES, readCounts, writeCounts } from '../../src/results/counts.js';
 import { readPlan } from '../../src/results/plan.js';
@@ -16,7 +17,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const head = (name: string, images: number, seed: number): HeadCounts => {
   const random = stream(seed, name);
   const row = () =>
-    Array.from({ length: 6 }, (_, c) => [c, random.int(5000), random.int(50000), random.int(50000)]).flat();
+    Array.from({ length: 6 }, (_, c) => {
+      const hits = random.int(5000);
+      return [c, hits, hits + random.int(45000), hits + random.int(45000)];
+    }).flat();
   return {
     test: 0,
     source: 'patches',
@@ -87,7 +91,12 @@ describe('records', () => {
     ]);
     const file = join(cellFolder(out, 'base_0_seg'), 'cell.json');
     const record = JSON.parse(readFileSync(file, 'utf8'));
-    writeFileSync(file, JSON.stringify({ ...record, run: { ...record.run, state: 'fine' } }));
+    const edited = { ...record, run: { ...record.run, state: 'fine' } };
+    writeFileSync(file, JSON.stringify(edited));
+    await expect(findCell(out, 'base_0_seg')).rejects.toThrow(
+      /cell\.json was changed after it was written .*Delete its folder/,
+    );
+    writeFileSync(file, sealedText(edited));
     await expect(findCell(out, 'base_0_seg')).rejects.toThrow(
       /cell\.json is not a cell of capi ablate: run\.state: .*Delete its folder/,
     );

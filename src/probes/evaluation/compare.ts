@@ -3,9 +3,9 @@ import { DataError } from '../../errors.js';
 import { type EvaluationRecord, type Result, sameScore } from '../../results/record.js';
 import type { Interval } from '../../scores/intervals.js';
 import { pairedMeans } from '../../scores/paired_accuracy.js';
-import type { StoredTensor } from '../../tensor/safetensors.js';
+import { checkRecord, type Predictions } from './check.js';
 import { BOOTSTRAP_SEED } from './entries.js';
-import { predictionKey, readPredictions } from './predictions.js';
+import { predictionKey } from './predictions.js';
 import { metricOf, ORACLE, pairedSegmentation } from './segmentation_entries.js';
 
 /** One score of two encoders on the same images. */
@@ -33,7 +33,7 @@ export interface RecordFile {
 
 /**
  * Compares what both records have: every head, feature source and metric, on test sets of the same contents.
- * @throws DataError when they have nothing in common, or saw different images of a set
+ * @throws DataError when a score is not that of its predictions, they have nothing in common, or saw different images of a set
  */
 export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comparison[]> {
   if (a.record.task !== b.record.task) {
@@ -41,10 +41,7 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
       `${a.file} is of ${a.record.task} and ${b.file} of ${b.record.task}: nothing to compare`,
     );
   }
-  const predictions = [
-    await readPredictions(a.file, a.record),
-    await readPredictions(b.file, b.record),
-  ] as const;
+  const predictions = [await checkRecord(a), await checkRecord(b)] as const;
   const compared: Comparison[] = [];
   for (const [i, test] of a.record.tests.entries()) {
     const j = b.record.tests.findIndex((t) => t.identity === test.identity && t.images === test.images);
@@ -77,8 +74,6 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
   }
   return compared;
 }
-
-type Predictions = ReadonlyMap<string, StoredTensor>;
 
 /** The paired difference of one score after another, on one test set; all scores of a segmentation head come from one bootstrap. */
 function pairer(

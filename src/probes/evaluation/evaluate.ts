@@ -11,6 +11,7 @@ import {
   countTestRead,
   type EvaluationRecord,
   findRecord,
+  type RecordKey,
   type Result,
   recordFolder,
   recordId,
@@ -19,6 +20,7 @@ import {
 } from '../../results/record.js';
 import { splitImages } from '../classification/batches.js';
 import { featureSources } from '../classification/sources.js';
+import { checkRecord } from './check.js';
 import { classify, classNames, type TestData, trainLabels } from './classify.js';
 import { chooseData, type EvaluationData } from './dataset.js';
 import { classificationEntries, type Entries } from './entries.js';
@@ -170,7 +172,7 @@ async function evaluateOne(
   const split = splitOf(task, sets, settings);
   const card = cardOf(o, protocol, encoder, sets, split);
   const size: [number, number] = [encoder.size.height, encoder.size.width];
-  const id = recordId({
+  const key: RecordKey = {
     task,
     protocol: hashOf(card),
     weights: encoder.weightsHash,
@@ -179,10 +181,14 @@ async function evaluateOne(
     seed,
     limit: o.limit,
     size,
-  });
+  };
+  const id = recordId(key);
   const folder = recordFolder(o.out, id);
-  const found = await findRecord(folder);
-  if (found && !o.force) return { ...found, fresh: false };
+  const found = o.force ? undefined : await findRecord(folder);
+  if (found) {
+    await checkRecord(found);
+    return { ...found, fresh: false };
+  }
 
   const begin = performance.now();
   const notes = await overlapOf(sets);
@@ -228,8 +234,9 @@ async function evaluateOne(
 
   const predictions = await writePredictions(folder, entries.predictions);
   const record: EvaluationRecord = {
-    schema: 1,
+    schema: 2,
     id,
+    key: { ...key },
     task,
     created: new Date().toISOString(),
     seconds: (performance.now() - begin) / 1000,

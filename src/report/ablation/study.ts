@@ -1,9 +1,8 @@
 // The records of one ablation, read back: its plan, the cells that are finished, and why others are not.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
-import { type CellRecord, cellFolder, findCell, readCellFailure } from '../../results/cell.js';
+import { type CellRecord, cellFolder, findCell, readCellFailure, readPictures } from '../../results/cell.js';
 import { type CellCounts, readCounts } from '../../results/counts.js';
 import { type AblationPlan, PLAN, readPlan } from '../../results/plan.js';
 
@@ -40,6 +39,14 @@ export class Study {
     for (const [arm, { cells: own }] of plan.arms.entries()) {
       for (const { id, seed, probe_seed: probeSeed, evaluation } of own) {
         const record = await findCell(folder, id);
+        const planned = { seed, probe_seed: probeSeed, evaluation };
+        for (const [key, value] of Object.entries(planned)) {
+          const own = record?.[key as keyof typeof planned];
+          if (!record || own === value) continue;
+          throw new DataError(
+            `${cellFolder(folder, id)} is not the cell of the plan: its ${key} is ${own}, planned is ${value}. Run capi ablate with the grid again`,
+          );
+        }
         const failure = record ? undefined : await readCellFailure(folder, id);
         cells.push({ id, arm, seed, probeSeed, evaluation, record, failure });
       }
@@ -64,8 +71,6 @@ export class Study {
   /** Bytes of the feature pictures of an arm's first seed that has some. */
   async pictureOf(arm: number): Promise<Buffer | undefined> {
     const cell = this.cells.find((c) => c.arm === arm && c.record?.pictures);
-    return (
-      cell && readFile(join(cellFolder(this.folder, cell.id), cell.record!.pictures!)).catch(() => undefined)
-    );
+    return cell && readPictures(cellFolder(this.folder, cell.id), cell.record!);
   }
 }
