@@ -23,7 +23,7 @@ export interface Fingerprint {
 
 /** Fingerprint of image `i`. Throws DataError naming the image when it cannot be read. */
 export async function fingerprintOf(source: ImageSource, i: number): Promise<Fingerprint> {
-  const image = await source.read(i);
+  const image = await (source.readUpright?.(i) ?? source.read(i)); // as sources without label maps give it
   const thumb = greyThumb(image);
   const size = `${image.height} ${image.width} `;
   return { index: i, digest: sha256(size, image.data).slice(0, 32), thumb, ...perceptualHash(thumb) };

@@ -2,9 +2,11 @@
 
 import { extname, join } from 'node:path';
 import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { problem } from './label-file.js';
 import { identityOfFiles, isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
-import { decodeImage, decodeLabelMap, imageSize } from './pixels.js';
+import { paletteCheck } from './palettes.js';
+import { type DecodeOptions, decodeImage, decodeLabelMap, orientationOf, storedSize } from './pixels.js';
 import type { LabelMap } from './resample.js';
 import type { ImageSource } from './source.js';
 import type { Split } from './uri.js';
@@ -141,6 +143,8 @@ export interface LabelMapSource {
   /** Names of the labels from 0. */
   classes: string[];
   ignoreLabels: number[];
+  /** Black and white of deep images (see DecodeOptions). */
+  range?: DecodeOptions['range'];
 }
 
 /**
@@ -148,10 +152,11 @@ export interface LabelMapSource {
  * that is neither of a class nor ignored.
  */
 export function labelMapSource(made: LabelMapSource): ImageSource {
-  const { uri, split, root, pairs, classes, ignoreLabels } = made;
+  const { uri, split, root, pairs, classes, ignoreLabels, range } = made;
   const allowed = new Uint8Array(256);
   allowed.fill(1, 0, classes.length);
   for (const label of ignoreLabels) allowed[label] = 1;
+  const checkPalette = paletteCheck();
   return {
     uri,
     split,
@@ -159,18 +164,15 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
     labelMapClasses: classes,
     ignoreLabels,
     name: (i) => join(root, pairs[i]!.image),
-    read: (i) => decodeImage(join(root, pairs[i]!.image)),
+    read: (i) => decodeImage(join(root, pairs[i]!.image), { orientation: 'stored', range }),
+    readUpright: (i) => decodeImage(join(root, pairs[i]!.image), { range }),
     async labelMap(i) {
       const file = join(root, pairs[i]!.map);
       const image = join(root, pairs[i]!.image);
-      const [map, size] = await Promise.all([decodeLabelMap(file), imageSize(image)]);
-      if (map.height !== size.height || map.width !== size.width) {
-        throw new DataError(
-          `${file} is ${map.width} x ${map.height} pixels but its image ${image} is ${size.width} x ${size.height}`,
-          { file },
-        );
-      }
+      const map = await decodeLabelMap(file);
+      await checkFit(file, map, image);
       checkLabels(file, map, allowed, made);
+      checkPalette(file, map);
       return map;
     },
     identity: () =>
@@ -179,6 +181,36 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
         pairs.flatMap(({ image, map }) => [image, map]),
       ),
   };
+}
+
+/**
+ * Throws DataError where a label map is not as large as its image's stored pixels, or carries an EXIF orientation that its image does not: image and
+ * map are read as stored, neither is turned (as the official evaluation opens both with Pillow), and this would lay one sideways on the other.
+ */
+async function checkFit(file: string, map: LabelMap & { orientation: number }, image: string): Promise<void> {
+  const size = storedSize(image);
+  const fits = map.height === size.height && map.width === size.width;
+  if (fits && map.orientation === 1) return;
+  const orientation = await orientationOf(image);
+  const [ofMap, ofImage] = [shown(file), shown(image)];
+  const advice =
+    'images and label maps are both read as stored, not turned: write both turned upright, without the tag';
+  if (fits && map.orientation !== orientation) {
+    throw new DataError(
+      `${ofMap} has the EXIF orientation ${map.orientation} but its image ${ofImage} ${orientation}; ${advice}`,
+      { file },
+    );
+  }
+  if (fits) return;
+  const turned = map.height === size.width && map.width === size.height;
+  const because =
+    turned && (orientation >= 5 || map.orientation >= 5)
+      ? `: it fits only once turned by the EXIF tag (orientation ${orientation >= 5 ? orientation : map.orientation}); ${advice}`
+      : '';
+  throw new DataError(
+    `${ofMap} is ${map.width} x ${map.height} pixels but its image ${ofImage} is ${size.width} x ${size.height}${because}`,
+    { file },
+  );
 }
 
 function checkLabels(

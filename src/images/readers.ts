@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { decodingThreads } from '../cores.js';
 import { unpackError } from './draw.js';
+import { paletteCheck } from './palettes.js';
 import { type ReaderJob, type ReaderResult, readOne } from './reader-jobs.js';
 import type { ReaderAnswer, ReaderRequest, ReaderTask } from './reader-thread.js';
 import type { ImageSource } from './source.js';
@@ -38,7 +39,20 @@ export function readAll(
   options: ReaderOptions = {},
 ): AsyncGenerator<EvaluationView, void, undefined> {
   checkTransform(transform);
-  return readInOrder(source, indices, { read: 'view', options: transform }, options);
+  const job = { read: 'view', options: transform } as const;
+  return withPalettesCompared(source, readInOrder(source, indices, job, options));
+}
+
+/** Compares the palettes of label maps here, since each reading thread has seen its own maps only. */
+async function* withPalettesCompared(
+  source: ImageSource,
+  views: AsyncGenerator<EvaluationView, void, undefined>,
+): AsyncGenerator<EvaluationView, void, undefined> {
+  const check = paletteCheck();
+  for await (const view of views) {
+    check(`the label map of ${source.name(view.index)}`, view);
+    yield view;
+  }
 }
 
 /** The same for any job. */

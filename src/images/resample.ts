@@ -13,6 +13,8 @@ export interface LabelMap {
   data: Uint8Array;
   height: number;
   width: number;
+  /** The colour of each label [256, 4]: red, green, blue, and 1 where the label occurs and the file's palette has it. */
+  colours?: Uint8Array<ArrayBuffer>;
 }
 
 /** A box of whole pixels inside an image. */

@@ -35,6 +35,8 @@ export interface ImageSource {
   labels?(i: number): readonly number[];
   /** Image `i` as RGB bytes [height, width, 3]. Throws DataError naming the file when it cannot be read. */
   read(i: number): Promise<RawImage>;
+  /** Image `i` turned upright by its EXIF tag, where `read` does not turn it (beside label maps, which lie on the stored pixels). */
+  readUpright?(i: number): Promise<RawImage>;
   /** Label map of image `i`, as large as the image. */
   labelMap?(i: number): Promise<LabelMap>;
   /** SHA-256 of what the source holds, wherever it lies. */

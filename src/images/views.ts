@@ -34,6 +34,8 @@ export interface EvaluationView {
   pixels: Uint8Array<ArrayBuffer>;
   /** Labels [height, width], where they were asked for. */
   labelMap?: Uint8Array<ArrayBuffer>;
+  /** Colours of the whole label map (see LabelMap), where the file has a palette. */
+  colours?: Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -62,7 +64,8 @@ export async function readForEvaluation(
   }
   const pixels = transformImage(image, options).data as Uint8Array<ArrayBuffer>;
   if (!map) return { index: i, pixels };
-  return { index: i, pixels, labelMap: transformMap(map, options).data as Uint8Array<ArrayBuffer> };
+  const labelMap = transformMap(map, options).data as Uint8Array<ArrayBuffer>;
+  return { index: i, pixels, labelMap, ...(map.colours && { colours: map.colours }) };
 }
 
 /** Throws UsageError for a centre that is larger than the resized image. */

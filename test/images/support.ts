@@ -106,8 +106,8 @@ export async function compiledImages(): Promise<{
   const out = join(root, 'node_modules/.cache/capi-image-tests', `${process.pid}`);
   afterAll(() => rmSync(out, { recursive: true, force: true }));
   put(join(out, 'package.json'), '{"type": "module"}');
-  for (const folder of ['', 'tensor', 'images']) {
-    for (const file of readdirSync(join(root, 'src', folder)).filter((name) => name.endsWith('.ts'))) {
+  for (const folder of ['', 'files', 'tensor', 'images']) {
+    for (const file of readdirSync(join(root, 'src', folder)).filter((name) => /(?<!\.d)\.ts$/.test(name))) {
       const text = readFileSync(join(root, 'src', folder, file), 'utf8');
       const { outputText } = ts.transpileModule(text, {
         compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
