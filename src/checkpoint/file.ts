@@ -92,7 +92,20 @@ async function readVerified(reader: SafetensorsReader, only: (name: string) => b
   }
   if (hash.digest('hex') !== sha256)
     throw faulty(path, 'is damaged: its content does not match its checksum');
-  return { path, step: Number(step), tensors, meta: JSON.parse(meta) };
+  const parsed = metaOf(meta);
+  if (!parsed || !/^\d{1,15}$/.test(step)) {
+    throw faulty(path, 'is damaged: what it says of its run is no JSON object, or its step no number');
+  }
+  return { path, step: Number(step), tensors, meta: parsed };
+}
+
+function metaOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The header as it was when the checksum was computed. */

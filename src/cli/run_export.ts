@@ -24,6 +24,7 @@ export async function runExport(flags: ExportFlags): Promise<object> {
   });
   const megabytes = (result.bytes / 1e6).toFixed(1);
   flags.log(`${out}  ${megabytes} MB, from ${result.encoder}`);
+  for (const note of result.notes) flags.log(`note       ${note}`);
   if (result.difference !== undefined) {
     flags.log(`${result.files[1]}  how to read it: capi eval ... ${out}`);
     flags.log(

@@ -12,6 +12,7 @@ import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } fro
 import { divergingColours } from '../probes/pictures/colours.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { type PrototypeWeights, readPrototypes } from '../probes/pictures/prototypes.js';
+import { rankNotes } from '../probes/pictures/rank.js';
 import { SIGNS } from '../probes/pictures/tiles.js';
 import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
 import { environment } from '../results/environment.js';
@@ -99,7 +100,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
         patch,
         grid,
         ...pictures,
-        notes: note ? [note] : [],
+        notes: [...(encoder.notes ?? []), ...(note ? [note] : []), ...rankNotes(pictures)],
       });
     } finally {
       watch.end();

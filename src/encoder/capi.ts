@@ -74,6 +74,7 @@ export async function openCapi(
     globalWidth: sizes.predictor === 'fused' ? null : sizes.predictorDim,
     registers: sizes.registers > 0 ? { count: sizes.registers, width: sizes.dim } : null,
     batch,
+    ...(loaded.notes?.length ? { notes: loaded.notes } : {}),
     ...busyThreads(options.engine),
     run: async (images) => {
       checkBytes(name, images, batch * size.height * size.width * 3);

@@ -15,9 +15,10 @@ import { openCapi, placeEncoder } from './capi.js';
 import { openForeign } from './foreign.js';
 import type { FrozenEncoder } from './frozen.js';
 import { EXPORTED, type LoadedEncoder, loadEncoder } from './load.js';
-import type { WeightsName } from './official.js';
+
 import { encoderProgram } from './program.js';
 import { type EncoderSpec, parseEncoderSpec, type Size } from './spec.js';
+import type { WeightsName } from './weight_groups.js';
 
 export interface ExportOptions {
   /** FILE.onnx or FILE.safetensors. */
@@ -38,6 +39,8 @@ export interface ExportResult {
   /** Of the exported ONNX file on random images: largest difference over the largest value, the worst of its outputs. */
   difference?: number;
   size?: Size;
+  /** What to say of the weights; see LoadedEncoder. */
+  notes: readonly string[];
 }
 
 /** Above this an exported file is not the encoder any more: rounding of two float32 programs stays far below. */
@@ -91,7 +94,7 @@ async function exportToSafetensors(
   };
   const metadata = { format: EXPORTED, config: canonicalJson(kept), encoder: name };
   const bytes = await writeSafetensors(out, tensors, metadata);
-  return { encoder: name, files: [out], bytes };
+  return { encoder: name, files: [out], bytes, notes: loaded.notes ?? [] };
 }
 
 async function exportToOnnx(
@@ -129,7 +132,14 @@ async function exportToOnnx(
     }
     const difference = await compare(loaded, spec, { ...options, files });
     for (const file of files) await rename(file + PARTIAL, file);
-    return { encoder: name, files: [...files], bytes: bytes.length, difference, size };
+    return {
+      encoder: name,
+      files: [...files],
+      bytes: bytes.length,
+      difference,
+      size,
+      notes: loaded.notes ?? [],
+    };
   } catch (error) {
     for (const file of files) await rm(file + PARTIAL, { force: true }).catch(() => {});
     throw error;

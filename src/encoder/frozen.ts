@@ -33,6 +33,8 @@ export interface FrozenEncoder {
   readonly batch: number;
   /** Threads of the processor that `run` keeps busy; absent where the work is done elsewhere, or hardly any. */
   readonly threads?: number;
+  /** What to say of it beside its scores, such as which model of its file was taken. */
+  readonly notes?: readonly string[];
   /** RGB bytes [batch, height, width, 3] to features. */
   run(images: Uint8Array): Promise<FrozenFeatures>;
   close(): Promise<void>;

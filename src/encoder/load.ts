@@ -7,10 +7,11 @@ import { IMAGENET, openSource, pixelStatistics } from '../images/index.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { SafetensorsReader } from '../tensor/safetensors.js';
-import { openPth, openSafetensors, readOfficial, type TensorFile, type WeightsName } from './official.js';
-import { checkpointEncoder } from './open.js';
+import { checkWeights, openPth, openSafetensors, readOfficial, type TensorFile } from './official.js';
+import { checkDepth, checkpointEncoder } from './open.js';
 import { encoderParameters } from './program.js';
 import { type EncoderSpec, KNOWN_ENCODERS, wholeOption } from './spec.js';
+import type { WeightsName } from './weight_groups.js';
 
 /** An encoder of our architecture before it is given a size and an engine. */
 export interface LoadedEncoder {
@@ -24,6 +25,8 @@ export interface LoadedEncoder {
   /** Of the pixels, in [0, 1] units. */
   readonly mean: number[];
   readonly std: number[];
+  /** What to say of the weights: which model of the file was taken, and what is odd about it. */
+  readonly notes?: readonly string[];
 }
 
 /** `format` of the safetensors files that capi export writes. */
@@ -49,20 +52,22 @@ export async function loadEncoder(
   if (statSync(path).isDirectory() || (await isCheckpoint(path))) {
     refusePreset(spec);
     const { config, weights, origin } = await checkpointEncoder(path, which, request);
-    return { kind: 'capi', config, weights, place: origin, options, ...(await statistics(config)) };
+    const notes = checkWeights(origin, weights, new Map());
+    return { kind: 'capi', config, weights, place: origin, options, notes, ...(await statistics(config)) };
   }
   const file = await openTensors(path);
   try {
     const preset = spec.options.get('preset');
     const config = checkedModel(preset === undefined ? storedConfig(file) : presetConfig(preset));
+    checkDepth(config, file.tensors.size, path);
     const read = Object.keys(encoderParameters(modelSizes(config)));
-    const weights = await readOfficial(file, modelSizes(config), {
+    const { weights, notes } = await readOfficial(file, modelSizes(config), {
       which,
       sizesFrom: preset ?? 'its own config',
       ...(request.all ? {} : { only: (name) => read.includes(name) }),
     });
     const place = { place: path, options: { ...options, preset } };
-    return { kind: 'capi', config, weights, ...place, ...(await statistics(config)) };
+    return { kind: 'capi', config, weights, notes, ...place, ...(await statistics(config)) };
   } finally {
     await file.close();
   }
@@ -90,11 +95,24 @@ function refusePreset(spec: EncoderSpec): void {
 function storedConfig(file: TensorFile): Config {
   const { format, config } = file.metadata;
   if (format === EXPORTED && config !== undefined) {
-    return parseConfig(JSON.parse(config), `${file.path}, metadata`);
+    return parseConfig(jsonOf(config, file.path), `${file.path}, metadata`);
   }
   throw new UsageError(
     `${file.path} does not say its sizes: name the preset that does, ${file.path}?preset=vit-l-14 or ?preset=FILE.yaml`,
   );
+}
+
+function jsonOf(text: string, path: string): Record<string, unknown> {
+  try {
+    const value = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+    throw new Error('no object');
+  } catch {
+    throw new DataError(
+      `${path} is damaged: the config in its metadata is no JSON object. Export it again.`,
+      { path },
+    );
+  }
 }
 
 function presetConfig(preset: string): Config {

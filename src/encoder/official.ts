@@ -3,11 +3,11 @@ import { float32Values } from '../checkpoint/floats.js';
 import { PickleDict, type PickleValue } from '../checkpoint/pickle.js';
 import { PthReader, TorchTensor } from '../checkpoint/pth.js';
 import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { type Shapes, studentShapes } from '../model/parameters.js';
 import type { ModelSizes } from '../model/sizes.js';
 import { SafetensorsReader, type StoredTensor } from '../tensor/safetensors.js';
-
-export type WeightsName = 'ema' | 'student';
+import { officialNames, type WeightsName } from './weight_groups.js';
 
 /** Tensors of a file by the name that they have there. */
 export interface TensorFile {
@@ -18,22 +18,34 @@ export interface TensorFile {
   close(): Promise<void>;
 }
 
-/** Keys under which training scripts put a state dict inside what they save. */
-const WRAPPERS = ['model', 'state_dict', 'model_state_dict', 'student_ema', 'student', 'teacher'];
+/** Dicts in dicts that are looked into, and entries that are looked at, at most: a pickle may name one dict a million times. */
+const MOST_NESTED = 5;
+const MOST_ENTRIES = 2_000_000;
 
-/** A PyTorch checkpoint as tensors by name, those of wrapped dicts with the keys of the wrappers before them. */
+/** A PyTorch checkpoint as tensors by name, those of dicts in dicts with the keys of the outer ones before them. */
 export async function openPth(path: string): Promise<TensorFile> {
   const reader = await PthReader.open(path);
   const tensors = new Map<string, { shape: readonly number[]; read(): Promise<StoredTensor> }>();
+  let entries = 0;
   const visit = (value: PickleValue, prefix: string, depth: number): void => {
     if (!(value instanceof PickleDict)) return;
     for (const [key, item] of value) {
+      if (++entries > MOST_ENTRIES) {
+        throw new DataError(
+          `${path} holds more than ${MOST_ENTRIES} entries in its dicts: it is no state dict`,
+        );
+      }
       if (item instanceof TorchTensor) {
         tensors.set(`${prefix}${key}`, { shape: item.shape, read: () => reader.read(item) });
-      } else if (depth > 0 && WRAPPERS.includes(String(key))) visit(item, `${prefix}${key}.`, depth - 1);
+      } else if (depth > 0) visit(item, `${prefix}${key}.`, depth - 1);
     }
   };
-  visit(reader.root, '', 3);
+  try {
+    visit(reader.root, '', MOST_NESTED);
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
   return { path, tensors, metadata: {}, close: () => reader.close() };
 }
 
@@ -46,49 +58,20 @@ export async function openSafetensors(path: string): Promise<TensorFile> {
   return { path, tensors, metadata: reader.metadata, close: () => reader.close() };
 }
 
-/** Parts of a name that wrappers of torch add: data parallel, compile, FSDP, activation checkpointing. */
-const ADDED = /(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)/g;
-
-/**
- * The file's names by official name (`backbone.*`, `head.*`). Of a whole training checkpoint the part `student_ema` or
- * `student` is taken, and the rest (teacher, optimisers) left out; names of a bare backbone get their `backbone.` back.
- */
-export function officialNames(names: Iterable<string>, which: WeightsName): Map<string, string> {
-  const parts = new Map<string, Map<string, string>>();
-  for (const name of names) {
-    let short = name.replace(ADDED, '').replace(/^\./, '');
-    short = short.replace(/^((model|state_dict|model_state_dict)\.)+/, '');
-    const [, part = '', rest] = /^(?:(student_ema|student|teacher)\.)?(.*)$/s.exec(short)!;
-    const official = rest!
-      .replace(/^(?=(encoder|decoder)\.blocks\.|patch_embed\.|(registers|mask_token)$)/, 'backbone.')
-      .replace(/\.parametrizations\.weight\.original0$/, '.weight_g')
-      .replace(/\.parametrizations\.weight\.original1$/, '.weight_v');
-    if (!parts.has(part)) parts.set(part, new Map());
-    parts.get(part)!.set(official, name);
-  }
-  const order = [
-    '',
-    which === 'ema' ? 'student_ema' : 'student',
-    which === 'ema' ? 'student' : 'student_ema',
-  ];
-  for (const part of order) {
-    const found = parts.get(part);
-    if (found && [...found.keys()].some((name) => name.startsWith('backbone.'))) return found;
-  }
-  return new Map();
-}
+/** Of weights that are exactly 0, the share from which it is said. */
+const MANY_ZEROS = 0.01;
 
 /**
  * Reads the weights of a model of sizes `s`: those that `only` names, after all names and shapes of the file were checked.
- * The head may be absent, for the encoder does not read it.
- * @throws DataError that lists missing, unexpected and wrongly shaped tensors together, or names one that is not finite
+ * The head may be absent, for the encoder does not read it. `notes` say which model of the file was taken, and what is odd about it.
+ * @throws DataError that lists missing, unexpected and wrongly shaped tensors together, or names one that is not finite or was never filled
  */
 export async function readOfficial(
   file: TensorFile,
   s: ModelSizes,
   options: { which: WeightsName; sizesFrom: string; only?: (name: string) => boolean },
-): Promise<Record<string, Float32Array>> {
-  const names = officialNames(file.tensors.keys(), options.which);
+): Promise<{ weights: Record<string, Float32Array>; notes: string[] }> {
+  const { names, notes } = officialNames(file.path, file.tensors.keys(), options.which);
   const shapes = studentShapes(s);
   checkFit(file, names, shapes, options.sizesFrom);
   const weights: Record<string, Float32Array> = {};
@@ -97,17 +80,57 @@ export async function readOfficial(
     if (source === undefined || !(options.only?.(name) ?? true)) continue;
     const tensor = await file.tensors.get(source)!.read();
     const values = float32Values(tensor);
-    if (!values)
-      throw new DataError(`${file.path}: ${source} is ${tensor.dtype}; weights are floating-point`);
-    if (!values.every(Number.isFinite)) throw new DataError(`${file.path}: ${source} holds NaN or infinity`);
+    if (!values) {
+      throw new DataError(
+        `${file.path}: ${shown(source)} is ${tensor.dtype}; read are F64, F32, F16 and BF16`,
+      );
+    }
     weights[name] = values;
   }
-  return weights;
+  return { weights, notes: [...notes, ...checkWeights(file.path, weights, names)] };
+}
+
+/**
+ * Refuses weights that no training gives: NaN, infinity, and matrices or norms that were never filled.
+ * @returns a line about weights of which many are exactly 0 @throws DataError naming the tensors as the file does
+ */
+export function checkWeights(
+  path: string,
+  weights: Record<string, Float32Array>,
+  names: ReadonlyMap<string, string>,
+): string[] {
+  const called = (name: string): string => shown(names.get(name) ?? name);
+  const unfilled: string[] = [];
+  let [zeros, all] = [0, 0];
+  for (const [name, values] of Object.entries(weights)) {
+    if (!values.every(Number.isFinite)) {
+      throw new DataError(`${path}: ${called(name)} holds NaN or infinity`, { path });
+    }
+    // Tokens, tables of positions and biases may well be 0; a product with a matrix of zeros, or of one value, is no layer.
+    if (!/(\.weight|\.freqs|weight_[gv])$/.test(name)) continue;
+    const isNorm = /norm\.weight$|weight_g$/.test(name);
+    const first = values[0] ?? 0;
+    if ((first === 0 || (!isNorm && values.length > 1)) && values.every((v) => v === first)) {
+      unfilled.push(`${called(name)}: ${first}`);
+    }
+    if (isNorm || name.endsWith('.freqs')) continue;
+    for (const v of values) if (v === 0) zeros++;
+    all += values.length;
+  }
+  if (unfilled.length > 0) {
+    const more = unfilled.length > 3 ? `; and ${unfilled.length - 3} more` : '';
+    throw new DataError(
+      `${path} was never filled with weights: ${unfilled.length} of its ${Object.keys(weights).length} tensors hold one value alone (${unfilled.slice(0, 3).join('; ')}${more})`,
+      { path, unfilled },
+    );
+  }
+  const share = zeros / Math.max(1, all);
+  return share > MANY_ZEROS ? [`${(100 * share).toFixed(1)} % of the weights in ${path} are exactly 0`] : [];
 }
 
 function checkFit(file: TensorFile, names: Map<string, string>, shapes: Shapes, sizesFrom: string): void {
   if (names.size === 0) {
-    const some = [...file.tensors.keys()].slice(0, 3).join(', ');
+    const some = shown([...file.tensors.keys()].slice(0, 3).join(', '));
     throw new DataError(
       `${file.path} holds no CAPI backbone: none of its ${file.tensors.size} tensors is named backbone.*${some ? ` (it has ${some}, ...)` : ''}`,
     );
@@ -131,7 +154,7 @@ function checkFit(file: TensorFile, names: Map<string, string>, shapes: Shapes, 
   if (faults.length === 0) return;
   const text = faults.map(([what, list]) => {
     const more = list.length > 3 ? `; and ${list.length - 3} more` : '';
-    return `${list.length} ${what} (${list.slice(0, 3).join('; ')}${more})`;
+    return `${list.length} ${what} (${shown(list.slice(0, 3).join('; '))}${more})`;
   });
   throw new DataError(`${file.path} does not fit the sizes of ${sizesFrom}: ${text.join(', ')}`, {
     path: file.path,

@@ -38,6 +38,7 @@ export async function checkpointEncoder(
   const config = existsSync(configFile)
     ? loadConfig({ preset: configFile }).config
     : storedConfig(file, meta.config as CanonicalConfig | undefined);
+  checkDepth(config, tensors.size, file);
   const out: Record<string, Float32Array> = {};
   const sizes = modelSizes(config);
   for (const [name, shape] of Object.entries(all ? studentShapes(sizes) : encoderParameters(sizes))) {
@@ -51,6 +52,16 @@ export async function checkpointEncoder(
     out[name] = t.data;
   }
   return { config, weights: out, origin: file };
+}
+
+/** Refuses a model of more blocks than the file has tensors, before the names of all its tensors are made. @throws DataError */
+export function checkDepth({ model }: Config, tensors: number, path: string): void {
+  const blocks = model.depth + model.predictor.depth;
+  if (blocks <= tensors + 1000) return; // what is missing is then named one by one
+  throw new DataError(
+    `${path} holds ${tensors} tensors, its config asks for ${blocks} blocks of several each`,
+    { path },
+  );
 }
 
 /** The config inside a checkpoint, where the source of images is known by its hash alone. */

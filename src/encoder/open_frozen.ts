@@ -7,8 +7,9 @@ import { openFloor } from './floors.js';
 import { openForeign } from './foreign.js';
 import type { FrozenEncoder } from './frozen.js';
 import { loadEncoder } from './load.js';
-import type { WeightsName } from './official.js';
+
 import { KNOWN_ENCODERS, parseEncoderSpec, type Size } from './spec.js';
+import type { WeightsName } from './weight_groups.js';
 
 export interface OpenOptions {
   engine: Engine;

@@ -18,6 +18,9 @@ export function symmetricEigen(matrix: Float64Array, n: number, count = n): Eige
     throw new RangeError(`${count} eigenvectors of a matrix of ${matrix.length} values, ${n} x ${n}`);
   }
   if (!matrix.every(Number.isFinite)) throw new RangeError('the matrix has a value that is not finite');
+  // Squares of its values neither vanish nor overflow once the largest is 1, whatever the unit of the features was.
+  const unit = matrix.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  for (let i = 0; i < matrix.length; i++) matrix[i]! /= unit;
   const { diagonal, beside, scales } = tridiagonalise(matrix, n);
   const rows = diagonalise(diagonal, beside, n);
   const order = Array.from({ length: n }, (_, i) => i).sort((a, b) => diagonal[b]! - diagonal[a]!);
@@ -27,7 +30,7 @@ export function symmetricEigen(matrix: Float64Array, n: number, count = n): Eige
     vector.set(rows.subarray(order[i]! * n, (order[i]! + 1) * n));
     for (let k = n - 3; k >= 0; k--) reflect(vector, matrix, scales[k]!, k, n);
   }
-  return { values: Float64Array.from(order.slice(0, count), (i) => diagonal[i]!), vectors };
+  return { values: Float64Array.from(order.slice(0, count), (i) => unit * diagonal[i]!), vectors };
 }
 
 /** Reflector k is I - scale v v', v standing in row k of the matrix from column k + 1 on. */
@@ -78,10 +81,12 @@ function tridiagonalise(a: Float64Array, n: number) {
 function diagonalise(diagonal: Float64Array, beside: Float64Array, n: number): Float64Array {
   const rows = new Float64Array(n * n);
   for (let i = 0; i < n; i++) rows[i * n + i] = 1;
+  // Beside the whole matrix, as in tql2: of a matrix of low rank neighbours that are zero but for rounding never become small beside each other.
+  const norm = diagonal.reduce((most, d, i) => Math.max(most, Math.abs(d) + Math.abs(beside[i]!)), 0);
   for (let low = 0; low < n; low++) {
     for (let sweep = 0; ; sweep++) {
       let high = low;
-      while (high < n - 1 && !negligible(diagonal, beside, high)) high++;
+      while (high < n - 1 && Math.abs(beside[high]!) > Number.EPSILON * norm) high++;
       if (high === low) break;
       if (sweep === SWEEPS) throw new RangeError('the eigenvalues do not converge');
       // Wilkinson's shift, from the 2 x 2 block at the lower end.
@@ -116,11 +121,6 @@ function diagonalise(diagonal: Float64Array, beside: Float64Array, n: number): F
     }
   }
   return rows;
-}
-
-function negligible(diagonal: Float64Array, beside: Float64Array, i: number): boolean {
-  const size = Math.abs(diagonal[i]!) + Math.abs(diagonal[i + 1]!);
-  return size + Math.abs(beside[i]!) === size;
 }
 
 function rotate(rows: Float64Array, a: number, b: number, n: number, cosine: number, sine: number): void {

@@ -27,7 +27,7 @@ export function projectOnOwn(features: Float32Array, width: number, count: numbe
     const model = sums.components(count);
     return orient({ rows, count, values: project(model, features), explained: model.explained });
   }
-  const { centred, floor } = centre(features, width);
+  const { centred, largest } = centre(features, width);
   const gram = new Float64Array(rows * rows);
   for (let i = 0; i < rows; i++) {
     const a = centred.subarray(i * width, (i + 1) * width);
@@ -42,6 +42,7 @@ export function projectOnOwn(features: Float32Array, width: number, count: numbe
   for (let i = 0; i < rows; i++) total += gram[i * rows + i]!;
   const { values: variances, vectors } = symmetricEigen(gram, rows, Math.min(count, rows));
   const values = new Float64Array(rows * count);
+  const floor = roundingFloor(largest, width, variances[0]!);
   for (let k = 0; k < variances.length; k++) {
     if (variances[k]! <= floor) continue;
     for (let i = 0; i < rows; i++) values[i * count + k] = vectors[k * rows + i]! * Math.sqrt(rows);
@@ -49,8 +50,8 @@ export function projectOnOwn(features: Float32Array, width: number, count: numbe
   return orient({ rows, count, values, explained: shares(variances, count, total, floor) });
 }
 
-/** Centred copy of features, and the variance that rounding to float32 alone can leave in a direction. */
-function centre(features: Float32Array, width: number): { centred: Float64Array; floor: number } {
+/** Centred copy of features, and their largest magnitude. */
+function centre(features: Float32Array, width: number): { centred: Float64Array; largest: number } {
   const rows = features.length / width;
   const mean = new Float64Array(width);
   let largest = 0;
@@ -59,10 +60,12 @@ function centre(features: Float32Array, width: number): { centred: Float64Array;
     largest = Math.max(largest, Math.abs(features[i]!));
   }
   const centred = Float64Array.from(features, (x, i) => x - mean[i % width]!);
-  return { centred, floor: roundingFloor(largest, width) };
+  return { centred, largest };
 }
 
-const roundingFloor = (largest: number, width: number): number => width * (largest * 2 ** -24) ** 2;
+/** The variance that rounding alone can leave in a direction: of the features to float32, or of the solver beside the first component. */
+const roundingFloor = (largest: number, width: number, first: number): number =>
+  Math.max(width * (largest * 2 ** -24) ** 2, width * Number.EPSILON * first);
 
 const shares = (variances: Float64Array, count: number, total: number, floor: number): number[] =>
   Array.from({ length: count }, (_, k) => ((variances[k] ?? 0) > floor ? variances[k]! / total : 0));
@@ -128,7 +131,7 @@ export class CovarianceSums {
       total += covariance[i * width + i]!;
     }
     const { values, vectors } = symmetricEigen(covariance, width, Math.min(count, width));
-    const floor = roundingFloor(this.largest, width);
+    const floor = roundingFloor(this.largest, width, values[0] ?? 0);
     const axes = new Float64Array(count * width);
     for (let k = 0; k < values.length; k++) {
       const scale = values[k]! > floor ? 1 / Math.sqrt(values[k]!) : 0;

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { resolvedYaml } from '../../src/config/index.js';
 import { loadEncoder } from '../../src/encoder/load.js';
-import { officialNames } from '../../src/encoder/official.js';
 import { openFrozen } from '../../src/encoder/open_frozen.js';
 import { encoderParameters, encoderProgram } from '../../src/encoder/program.js';
 import { parseEncoderSpec } from '../../src/encoder/spec.js';
+import { officialNames, type WeightsName } from '../../src/encoder/weight_groups.js';
 import { DataError, UsageError } from '../../src/errors.js';
 import { studentShapes } from '../../src/model/parameters.js';
 import { modelSizes } from '../../src/model/sizes.js';
@@ -90,6 +90,7 @@ describe('weights of a .pth', () => {
 });
 
 describe('names', () => {
+  const namesOf = (names: string[], which: WeightsName = 'ema') => officialNames('x.pth', names, which).names;
   const ours = [
     'backbone.mask_token',
     'backbone.encoder.blocks.0.residual1.fn.q_proj.weight',
@@ -106,15 +107,16 @@ describe('names', () => {
     ],
     ['of a training checkpoint', (n: string) => `model.student_ema.${n}`],
   ])('%s', (_, wrap) => {
-    const names = officialNames([...ours.map(wrap), 'model.teacher.head.layer.weight'], 'ema');
+    const names = namesOf([...ours.map(wrap), 'model.teacher.head.layer.weight']);
     expect([...names.keys()].sort()).toEqual([...ours].sort());
     for (const name of ours) expect(names.get(name)).toBe(wrap(name));
   });
 
   it('of a bare backbone get their prefix', () => {
-    expect([
-      ...officialNames(['mask_token', 'encoder.blocks.0.residual2.norm.weight'], 'ema').keys(),
-    ]).toEqual(['backbone.mask_token', 'backbone.encoder.blocks.0.residual2.norm.weight']);
+    expect([...namesOf(['mask_token', 'encoder.blocks.0.residual2.norm.weight']).keys()]).toEqual([
+      'backbone.mask_token',
+      'backbone.encoder.blocks.0.residual2.norm.weight',
+    ]);
   });
 
   it('of student and EMA in one file are told apart', () => {
@@ -123,8 +125,119 @@ describe('names', () => {
       'student_ema.backbone.mask_token',
       'teacher.backbone.mask_token',
     ];
-    expect(officialNames(both, 'ema').get('backbone.mask_token')).toBe(both[1]);
-    expect(officialNames(both, 'student').get('backbone.mask_token')).toBe(both[0]);
+    expect(namesOf(both).get('backbone.mask_token')).toBe(both[1]);
+    expect(namesOf(both, 'student').get('backbone.mask_token')).toBe(both[0]);
+  });
+});
+
+describe('of several models in a file', () => {
+  const taken = (prefixes: string[], which: WeightsName = 'ema') => {
+    const names = prefixes.flatMap((p) => [`${p}backbone.mask_token`, `${p}head.last_layer.weight_g`]);
+    const all = ['optimizer.state.0.exp_avg', 'optimizer.state.backbone.mask_token.exp_avg', 'rng', ...names];
+    const found = officialNames('x.pth', all, which);
+    return {
+      from: found.names.get('backbone.mask_token')!.replace('backbone.mask_token', ''),
+      notes: found.notes,
+    };
+  };
+
+  it.each<[string[], WeightsName, string]>([
+    [['model.', 'model_ema.'], 'ema', 'model_ema.'],
+    [['model.', 'model_ema.'], 'student', 'model.'],
+    [['model.module.', 'ema.module.'], 'ema', 'ema.module.'],
+    [['state_dict.', 'state_dict_ema.'], 'ema', 'state_dict_ema.'],
+    [['state_dict.model.', 'state_dict.ema_model.'], 'ema', 'state_dict.ema_model.'],
+    [['student.', 'teacher.'], 'ema', 'teacher.'],
+    [['student.', 'teacher.'], 'student', 'student.'],
+    [['model.student.', 'model.student_ema.', 'model.teacher.'], 'ema', 'model.student_ema.'],
+    [['student.'], 'ema', 'student.'],
+    [['weird.'], 'ema', 'weird.'],
+  ])('%s: --weights %s takes %s, and says so', (prefixes, which, expected) => {
+    const { from, notes } = taken(prefixes, which);
+    expect(from).toBe(expected);
+    expect(notes.length).toBe(1);
+    expect(notes[0]).toContain(`${expected.replace('module.', '')}*`);
+    const others = prefixes.filter((p) => p !== expected);
+    if (others.length > 0) expect(notes[0]).toContain(`; not ${others[0]!.replace('module.', '')}*`);
+  });
+
+  it('nothing is said where there is no choice', () => {
+    expect(taken([''])).toEqual({ from: '', notes: [] });
+    expect(taken(['model.'])).toEqual({ from: 'model.', notes: [] });
+  });
+
+  it('what could mean two is refused, and the EMA is never taken for the student', () => {
+    expect(() => taken(['ema.', 'model_ema.'])).toThrow(
+      /several models that could be the EMA: ema\.\*, model_ema\.\*/,
+    );
+    expect(() => taken(['model.', 'net.'])).toThrow(/several models/);
+    expect(() => taken(['model_ema.'], 'student')).toThrow(/no student weights, only model_ema\.\*/);
+    expect(() => taken(['teacher.'], 'student')).toThrow(/no student weights, only teacher\.\*/);
+    expect(() => officialNames('x.pth', ['module.mask_token', 'backbone.mask_token'], 'ema')).toThrow(
+      /holds backbone\.mask_token twice/,
+    );
+  });
+});
+
+describe('what was never filled', () => {
+  const made = async (
+    file: string,
+    change: (name: string, values: Float32Array) => Float32Array,
+    more = {},
+  ) => {
+    const all = await tensors('weights.safetensors');
+    const stored = new Map<string, StoredTensor>(Object.entries(more));
+    for (const [name, shape] of Object.entries(studentShapes(sizes))) {
+      const values = Float32Array.from(all.get(`student_ema.${name}`)!.data as Float32Array);
+      stored.set(name, { dtype: 'F32', shape, data: change(name, values) });
+    }
+    const path = join(folder, file);
+    await writeSafetensors(path, stored);
+    return `${path}?preset=${preset}`;
+  };
+
+  it('is refused by name: all zeros, some zeros, one value, norms of zero', async () => {
+    const refused = async (file: string, pattern: RegExp, change: (v: Float32Array) => Float32Array) =>
+      (await failure(load(await made(file, (n, v) => (pattern.test(n) ? change(v) : v))))).message;
+    expect(await refused('z1.safetensors', /./, (v) => v.fill(0))).toMatch(
+      /z1\.safetensors was never filled with weights: \d+ of its \d+ tensors hold one value alone \(backbone\./,
+    );
+    expect(await refused('z2.safetensors', /encoder\.blocks\.1\..*q_proj/, (v) => v.fill(0))).toMatch(
+      /1 of its \d+ tensors hold one value alone \(backbone\.encoder\.blocks\.1\.residual1\.fn\.q_proj\.weight: 0\)/,
+    );
+    expect(await refused('z3.safetensors', /fc1\.weight/, (v) => v.fill(0.5))).toMatch(/fc1\.weight: 0\.5/);
+    expect(await refused('z4.safetensors', /blocks\.0\.residual2\.norm/, (v) => v.fill(0))).toMatch(
+      /norm\.weight: 0/,
+    );
+    expect(await refused('z5.safetensors', /fc2/, (v) => v.fill(Number.NaN, 3, 4))).toMatch(/holds NaN/);
+  });
+
+  it('in part is said', async () => {
+    const half = await made('half.safetensors', (n, v) => (/fc1/.test(n) ? v.fill(0, v.length / 2) : v));
+    expect((await load(half)).notes).toEqual([
+      expect.stringMatching(/% of the weights in .*half.* are exactly 0$/),
+    ]);
+    expect((await load(await made('whole.safetensors', (_, v) => v))).notes).toEqual([]);
+  });
+
+  it('beside the EMA is not what is loaded', async () => {
+    const plain = await load(official);
+    const both = new Map<string, StoredTensor>();
+    for (const [name, shape] of Object.entries(studentShapes(sizes))) {
+      const values =
+        plain.weights[name] ??
+        Float32Array.from(
+          (await tensors('weights.safetensors')).get(`student_ema.${name}`)!.data as Float32Array,
+        );
+      both.set(`model_ema.module.${name}`, { dtype: 'F32', shape, data: values });
+      both.set(`model.${name}`, { dtype: 'F32', shape, data: new Float32Array(values.length) });
+    }
+    const path = join(folder, 'both.safetensors');
+    await writeSafetensors(path, both);
+    const found = await load(`${path}?preset=${preset}`);
+    expect(found.weights).toEqual(plain.weights);
+    expect(found.notes).toEqual(['weights model_ema.* of the file were taken (the EMA); not model.*']);
+    expect((await failure(load(`${path}?preset=${preset}&weights=student`))).message).toMatch(/never filled/);
   });
 });
 

@@ -30,6 +30,10 @@ function cloud(rows: number, width: number, offset = 0): Float32Array {
   return out;
 }
 
+const direction = Array.from({ length: 3 }, (_, k) => stream(5, k).fillNormal(new Float32Array(90)));
+const lowRank = (i: number, j: number): number =>
+  direction.reduce((sum, d, k) => sum + (d[i]! * d[j]!) / 10 ** k, 0);
+
 describe('symmetricEigen', () => {
   const matrices: [string, number, (i: number, j: number) => number][] = [
     ['one value', 1, () => 3],
@@ -39,6 +43,10 @@ describe('symmetricEigen', () => {
     ['one direction', 20, (i, j) => (i + 1) * (j + 1)],
     ['a graph with equal eigenvalues', 36, (i, j) => Math.cos((2 * Math.PI * (i - j)) / 36)],
     ['small beside large', 12, (i, j) => 10 ** (-(i + j) / 2) * (i === j ? 2 : 0.3)],
+    ['three directions, in units of 1e-200', 90, (i, j) => 1e-200 * lowRank(i, j)],
+    ['three directions, in units of 1e200', 90, (i, j) => 1e200 * lowRank(i, j)],
+    ['zeros but for rounding', 40, (i, j) => 1e-17 * stream(4, Math.min(i, j), Math.max(i, j)).normal()],
+    ['one value beside zeros but for rounding', 30, (i, j) => (i + j === 0 ? 1 : 1e-18 * Math.cos(i * j))],
     ['random', 60, (i, j) => stream(3, Math.min(i, j), Math.max(i, j)).normal()],
   ];
 
@@ -178,6 +186,39 @@ describe('projections', () => {
     expect(three.values.length).toBe(18);
     expect([...three.values].every(Number.isFinite)).toBe(true);
   });
+
+  it.each([1e-15, 1, 1e15])(
+    'have as many components as features of low rank have, in units of %s',
+    (unit) => {
+      for (const [rows, width, rank] of [
+        [16, 768, 0],
+        [16, 768, 1],
+        [300, 64, 0],
+        [300, 64, 1],
+        [300, 64, 2],
+        [1, 50, 0],
+        [2, 50, 1],
+        [5, 384, 4],
+      ] as const) {
+        const hidden = stream(6, rows, rank).fillNormal(new Float32Array(rows * rank));
+        const turn = stream(7, width).fillNormal(new Float32Array(rank * width));
+        const x = Float32Array.from({ length: rows * width }, (_, at) => {
+          const [r, c] = [Math.floor(at / width), at % width];
+          let value = 3;
+          for (let k = 0; k < rank; k++) value += hidden[r * rank + k]! * turn[k * width + c]!;
+          return unit * value;
+        });
+        const own = projectOnOwn(x, width, 6);
+        const sums = new CovarianceSums(width);
+        sums.add(x);
+        for (const { explained } of [own, sums.components(6)]) {
+          expect(explained.filter((share) => share > 0).length, `${rows} x ${width}`).toBe(rank);
+          expect(explained.every((share) => share >= 0 && share <= 1 + 1e-9)).toBe(true);
+        }
+        expect(own.values.every(Number.isFinite)).toBe(true);
+      }
+    },
+  );
 
   it('do not depend on the sign of the features', () => {
     const x = cloud(64, 10);

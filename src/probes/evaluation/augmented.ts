@@ -1,4 +1,5 @@
 // Batches of new crops through the frozen encoder: the official way, with the backbone in the loop.
+import { checkFinite } from '../../encoder/finite.js';
 import type { FrozenFeatures } from '../../encoder/frozen.js';
 import { randomResizedCrop } from '../../images/index.js';
 import { stream } from '../../tensor/random.js';
@@ -20,6 +21,10 @@ export function augmentedBatches(
   const area = height * width * 3;
   const { crop_scale, crop_ratio, flip } = protocol.transform;
   const options = { height, width, cropScale: crop_scale, cropRatio: crop_ratio, flip };
+  const nameOf = (step: number, position: number): string => {
+    const image = train.indices[split.train[draw(step)[position]!]!]!;
+    return `${train.source.name(image)} (its crop of step ${step})`;
+  };
   const pixels = async (step: number): Promise<Uint8Array> => {
     const out = new Uint8Array(protocol.batch * area);
     const chosen = draw(step);
@@ -49,6 +54,7 @@ export function augmentedBatches(
       const input = new Uint8Array(encoder.batch * area);
       input.set(images.subarray(first * area, (first + count) * area));
       const found: FrozenFeatures = await encoder.run(input);
+      checkFinite(encoder, found, encoder.batch, count, (i) => nameOf(step, first + i));
       const made = sourceFeatures(encoder, found, sources, count);
       for (const { name, width, tokens } of sources) {
         features[name]!.set(made[name]!, first * width * (tokens ?? 1));

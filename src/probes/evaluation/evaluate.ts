@@ -191,7 +191,7 @@ async function evaluateOne(
   }
 
   const begin = performance.now();
-  const notes = await overlapOf(sets);
+  const notes = [...(encoder.notes ?? []), ...(await overlapOf(sets))];
   for (const note of notes) o.watch?.onMessage?.(`warning: ${note}`);
   const reads = sets.tests.map(() => 0);
   const tests = sets.tests.map(

@@ -1,0 +1,35 @@
+// Features are finite, or the encoder and the image are named: one NaN makes every score that reads it a lie.
+import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
+import type { FrozenEncoder, FrozenFeatures } from './frozen.js';
+
+/**
+ * Checks every part of the features of the first `count` images of a batch; the others are padding.
+ * @param imageOf how the user knows image i of the batch: source and name
+ * @throws DataError that names the encoder, the first such image, the part, and how many of its values are not finite
+ */
+export function checkFinite(
+  { name }: Pick<FrozenEncoder, 'name'>,
+  features: FrozenFeatures,
+  batch: number,
+  count: number,
+  imageOf: (i: number) => string,
+): void {
+  for (const part of ['patches', 'global', 'registers'] as const) {
+    const values = features[part];
+    if (!values) continue;
+    const per = values.length / batch;
+    const used = per * count;
+    for (let i = 0; i < used; i++) {
+      const value = values[i]!;
+      if (value - value === 0) continue; // finite: of NaN and the infinities the difference is NaN
+      const image = Math.floor(i / per);
+      const own = values.subarray(image * per, (image + 1) * per);
+      const wrong = own.reduce((n, v) => (Number.isFinite(v) ? n : n + 1), 0);
+      throw new DataError(
+        `encoder ${shown(name)} gives ${Number.isNaN(value) ? 'NaN' : 'infinity'} for image ${shown(imageOf(image))}: ${wrong} of the ${per} values of its ${part} are not finite, so no score of it means anything; mend the encoder, or leave the image out`,
+        { encoder: name, image: imageOf(image), part, wrong },
+      );
+    }
+  }
+}
