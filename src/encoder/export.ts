@@ -165,7 +165,7 @@ async function compare(
   const opened: FrozenEncoder[] = [];
   try {
     opened.push(await openCapi(loaded, spec, { engine, batch, size }));
-    opened.push(await openForeign(written, { engine, batch }));
+    opened.push(await openForeign(written, { engine, batch, own: true }));
     const { height, width } = opened[0]!.size;
     const noise = stream(0, 'export').fillUniform(new Float32Array(batch * height * width * 3), 0, 256);
     const [a, b] = await Promise.all(opened.map((e) => e.run(Uint8Array.from(noise))));

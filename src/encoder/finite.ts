@@ -1,14 +1,36 @@
-// Features are finite, or the encoder and the image are named: one NaN makes every score that reads it a lie.
-import { DataError } from '../errors.js';
+// Features that can be used, or an error that names the encoder and the image: one NaN makes every score that reads it a lie.
+import { CapiError, DataError, InterruptedError } from '../errors.js';
 import { shown } from '../files/text.js';
 import type { FrozenEncoder, FrozenFeatures } from './frozen.js';
 
 /**
- * Checks every part of the features of the first `count` images of a batch; the others are padding.
- * @param imageOf how the user knows image i of the batch: source and name
+ * Runs the encoder on a batch of which the first `count` images are used, the others being padding, and checks that their features are finite.
+ * @param imageOf how the user knows image i of the batch
+ * @throws DataError for features that are not finite, and what the encoder throws, with the images and their size added
+ */
+export async function finiteFeatures(
+  encoder: FrozenEncoder,
+  images: Uint8Array,
+  count: number,
+  imageOf: (i: number) => string,
+): Promise<FrozenFeatures> {
+  const found = await encoder.run(images).catch((error: unknown) => {
+    if (error instanceof CapiError && !(error instanceof InterruptedError)) {
+      const { height, width } = encoder.size;
+      const last = count > 1 ? ` to ${shown(imageOf(count - 1))}` : '';
+      error.message += ` (encoder ${shown(encoder.name)}, ${count} images of ${height} x ${width} px: ${shown(imageOf(0))}${last})`;
+    }
+    throw error;
+  });
+  checkFinite(encoder, found, encoder.batch, count, imageOf);
+  return found;
+}
+
+/**
+ * Checks every part of the features of the first `count` images of a batch.
  * @throws DataError that names the encoder, the first such image, the part, and how many of its values are not finite
  */
-export function checkFinite(
+function checkFinite(
   { name }: Pick<FrozenEncoder, 'name'>,
   features: FrozenFeatures,
   batch: number,

@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ortApi } from '../../src/engine/onnx/c_api.js';
+import { openOnnxFile } from '../../src/engine/onnx/foreign_file.js';
 import { OnnxEngine, type OnnxExecutable } from '../../src/engine/onnx/session.js';
 import { elements, type Values } from '../../src/engine/program.js';
 import { type Case, stepCase, variants } from './configs.js';
@@ -106,7 +107,7 @@ describe('the library', () => {
   });
 
   it('says in its own words what went wrong', async () => {
-    await expect(new OnnxEngine().openFile('/nowhere.onnx')).rejects.toThrow(
+    await expect(openOnnxFile('/nowhere.onnx', { device: 'cpu' })).rejects.toThrow(
       /^onnxruntime cannot run \/nowhere.onnx on cpu: .*File doesn't exist/,
     );
   });

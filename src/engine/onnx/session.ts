@@ -1,7 +1,6 @@
-// The onnx engine: traces, optimises and lowers programs, and loads them and foreign files in onnxruntime.
+// The onnx engine: traces, optimises and lowers programs, and loads them in onnxruntime.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { EngineError } from '../../errors.js';
 import { unheard } from '../../stops.js';
 import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
 import { CUDA_PROVIDER, libraryFolder } from './c_api.js';
@@ -11,9 +10,9 @@ import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
 import { optimise } from './passes/index.js';
 import { rulesFor } from './precision.js';
+import { refusal } from './refusal.js';
 import { stateRows } from './state_rows.js';
 import { trace } from './trace.js';
-import { noAdapter } from './webgpu.js';
 
 export type { OnnxExecutable, OnnxSlot };
 
@@ -104,22 +103,8 @@ export class OnnxEngine implements Engine {
     return { laid, model };
   }
 
-  private refusal(what: string, { message }: Error): EngineError {
-    if (message.includes('WebGPU adapter')) return new EngineError(noAdapter(message));
-    const reason = /CUDA failure \d+: [^;]*[^; ]/.exec(message)?.[0] ?? message.split('\n')[0];
-    return new EngineError(`onnxruntime cannot run ${what} on ${this.device}: ${reason}`);
-  }
-
-  /**
-   * Opens an ONNX file of anyone's, with the files of external data beside it.
-   * @throws EngineError when onnxruntime cannot load it
-   */
-  async openFile(path: string): Promise<OnnxFile> {
-    return new OnnxFile(path, await this.session(path, path, 'all'));
-  }
-
   private async session(
-    model: Uint8Array | string,
+    model: Uint8Array,
     what: string,
     passes: SessionSettings['passes'],
     threads = this.threads,
@@ -134,62 +119,7 @@ export class OnnxEngine implements Engine {
         replay: this.device === 'cuda' && passes === 'basic', // it saves the time to start thousands of kernels
       });
     } catch (error) {
-      throw this.refusal(what, error as Error);
+      throw refusal(what, this.device, error as Error);
     }
-  }
-}
-
-/** A foreign ONNX model, loaded; it knows no program. */
-export class OnnxFile {
-  constructor(
-    readonly path: string,
-    private readonly session: NativeSession,
-  ) {}
-
-  get inputs(): readonly OnnxSlot[] {
-    return this.session.inputs;
-  }
-  get outputs(): readonly OnnxSlot[] {
-    return this.session.outputs;
-  }
-
-  /**
-   * Runs the model on one input and returns the named outputs with the shapes that they have.
-   * @throws EngineError when onnxruntime fails, or an output is not float32
-   */
-  async run(
-    input: string,
-    values: Float32Array | Uint8Array,
-    shape: number[],
-    outputs: string[],
-  ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
-    const { session } = this;
-    const dtype = values instanceof Uint8Array ? 'uint8' : 'float32';
-    const given = session.hostValue(values, shape, dtype);
-    const binding = session.binding();
-    try {
-      binding.input(input, given);
-      for (const name of outputs) binding.openOutput(name);
-      await binding.run();
-      const made = binding.read();
-      return Object.fromEntries(
-        outputs.map((name, i) => {
-          const { type, shape, data } = made[i]!;
-          if (!data) throw new EngineError(`${this.path}: output ${name} is ${type}; read is float32`);
-          return [name, { shape, data }];
-        }),
-      );
-    } catch (error) {
-      if (error instanceof EngineError) throw error;
-      const [reason] = (error as Error).message.split('\n');
-      throw new EngineError(`${this.path} fails on input ${input} of shape [${shape}]: ${reason}`);
-    } finally {
-      binding.close();
-      session.release(given);
-    }
-  }
-
-  async close(): Promise<void> {
-    this.session.close();
   }
 }

@@ -1,6 +1,5 @@
 // Batches of new crops through the frozen encoder: the official way, with the backbone in the loop.
-import { checkFinite } from '../../encoder/finite.js';
-import type { FrozenFeatures } from '../../encoder/frozen.js';
+import { finiteFeatures } from '../../encoder/finite.js';
 import { randomResizedCrop } from '../../images/index.js';
 import { stream } from '../../tensor/random.js';
 import { sampler, type TrainingBatches } from '../classification/batches.js';
@@ -53,8 +52,7 @@ export function augmentedBatches(
       const count = Math.min(encoder.batch, protocol.batch - first);
       const input = new Uint8Array(encoder.batch * area);
       input.set(images.subarray(first * area, (first + count) * area));
-      const found: FrozenFeatures = await encoder.run(input);
-      checkFinite(encoder, found, encoder.batch, count, (i) => nameOf(step, first + i));
+      const found = await finiteFeatures(encoder, input, count, (i) => nameOf(step, first + i));
       const made = sourceFeatures(encoder, found, sources, count);
       for (const { name, width, tokens } of sources) {
         features[name]!.set(made[name]!, first * width * (tokens ?? 1));

@@ -1,5 +1,5 @@
 // One data set as one frozen encoder sees it: images under the protocol's transform, features from the store, labels.
-import { checkFinite } from '../../encoder/finite.js';
+import { finiteFeatures } from '../../encoder/finite.js';
 import type { FrozenEncoder, FrozenFeatures } from '../../encoder/frozen.js';
 import { DataError, InterruptedError } from '../../errors.js';
 import type { MatrixFile } from '../../features/chunks.js';
@@ -131,9 +131,8 @@ export async function featuresOf(
       if (filled < batch && done + filled < indices.length) continue;
       stopIfAsked(watch, `interrupted after the features of ${done} of ${indices.length} images`);
       for (let i = filled; i < batch; i++) input.set(pixels, i * bytes); // nobody looks at these
-      const found = await encoder.run(input);
       const at = done;
-      checkFinite(encoder, found, batch, filled, (i) => source.name(indices[at + i]!));
+      const found = await finiteFeatures(encoder, input, filled, (i) => source.name(indices[at + i]!));
       const piece: PartRows = {};
       for (const [name, { perImage, width }] of Object.entries(parts)) {
         piece[name] = found[name as keyof FrozenFeatures]!.slice(0, filled * perImage * width);

@@ -1,7 +1,7 @@
 // All pictures of one frozen encoder over one set of images, in two passes: features as they come, then the joint components.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkFinite } from '../../encoder/finite.js';
+import { finiteFeatures } from '../../encoder/finite.js';
 import type { FrozenEncoder } from '../../encoder/frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
@@ -165,9 +165,8 @@ async function* features(o: DrawRequest): AsyncGenerator<{ picture: RawImage; va
       indices.slice(first, first + count).map((index) => squashed(o.source, index, size)),
     );
     for (let i = 0; i < batch; i++) input.set(pictures[Math.min(i, count - 1)]!.data, i * pixels);
-    const found = await encoder.run(input);
-    checkFinite(encoder, found, batch, count, (i) => o.source.name(indices[first + i]!));
-    const { patches } = found;
+    const name = (i: number): string => o.source.name(indices[first + i]!);
+    const { patches } = await finiteFeatures(encoder, input, count, name);
     const per = encoder.grid.rows * encoder.grid.columns * encoder.patchWidth;
     for (let i = 0; i < count; i++) {
       yield { picture: pictures[i]!, values: patches.subarray(i * per, (i + 1) * per) };
