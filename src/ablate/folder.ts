@@ -1,18 +1,25 @@
 // The folder of an ablation: its plan for the processes that run cells and for the report, and where each cell stands.
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { lockHolder } from '../files/lock.js';
+import { holderText, lockHolder } from '../files/lock.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { writeText } from '../files/write.js';
-import { findCell, type RunSummary, readCellFailure, runStates } from '../results/cell.js';
+import { findCell, type RunSummary, readCellFailure, readCellStop, runStates } from '../results/cell.js';
 import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 
 /** Configs of all runs: what a process that runs a cell reads. */
 export const RUNS = 'runs.json';
+
+/** Looks whether a folder can be an ablation's before anything is written into it. @throws UsageError */
+export async function checkPlanFolder(out: string): Promise<void> {
+  const kind = await stat(out).catch((error: NodeJS.ErrnoException) => error.code);
+  if (kind === 'ENOENT' || (typeof kind === 'object' && kind.isDirectory())) return;
+  throw new UsageError(`${out} is no folder: choose another with --out`);
+}
 
 /** Writes plan and runs, and the grid beside them. @throws UsageError when the folder is another ablation's */
 export async function writePlan(
@@ -104,12 +111,15 @@ export async function readRuns(out: string): Promise<StoredRuns> {
 /** How a cell stands. */
 export interface CellState {
   readonly cell: PlannedCell;
-  readonly state: 'waiting' | 'queued' | 'running' | 'failed' | RunSummary['state'];
+  readonly state: 'waiting' | 'queued' | 'running' | 'stopped' | 'failed' | RunSummary['state'];
   readonly reason: string | null;
 }
 
 /** Whether a cell is finished, however its run ended. */
 export const hasRecord = ({ state }: CellState): boolean => runStates.some((ended) => ended === state);
+
+/** Held by the command that writes the plan and starts processes. */
+export const ablateLock = (out: string): string => workLock(out, 'ablate');
 
 /** Held by the process that pretrains a run, or evaluates a cell. */
 export const workLock = (out: string, id: string): string => join(out, 'work', `${id}.lock`);
@@ -124,10 +134,11 @@ export async function cellStates(out: string, cells: readonly PlannedCell[]): Pr
     }
     const running = (await lockHolder(workLock(out, cell.run))) ?? (await lockHolder(workLock(out, cell.id)));
     const failure = running ? undefined : await readCellFailure(out, cell.id);
+    const stop = running ? undefined : await readCellStop(out, cell.id);
     states.push({
       cell,
-      state: running ? 'running' : failure ? 'failed' : 'waiting',
-      reason: running ? `process ${running.pid} on ${running.host}` : (failure ?? null),
+      state: running ? 'running' : failure ? 'failed' : stop ? 'stopped' : 'waiting',
+      reason: running ? holderText(running) : (failure ?? stop ?? null),
     });
   }
   return states;

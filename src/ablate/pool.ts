@@ -1,11 +1,11 @@
 // Runs the cells of an ablation on this machine: one process a run, several at once, each started again where it stood.
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pLimit from 'p-limit';
 import { EXIT } from '../errors.js';
-import { isFinished, writeCellFailure } from '../results/cell.js';
+import { makeFolder } from '../files/write.js';
+import { isFinished, writeCellFailure, writeCellStop } from '../results/cell.js';
 import type { PlannedCell, PlannedRun } from './plan.js';
 
 /** A run with those of its cells that are not finished. */
@@ -31,8 +31,13 @@ export interface PoolOptions {
   /** Node's arguments before those of capi. */
   readonly entry: readonly string[];
   onReport(report: JobReport): void;
-  /** A job's process has ended; `failure` in words where cells of it are not finished. */
-  onEnd(job: Job, failure: string | undefined): void;
+  /** A job's process has ended; where cells of it are not finished, as what and why in words. */
+  onEnd(job: Job, unfinished: Unfinished | undefined): void;
+}
+
+export interface Unfinished {
+  readonly state: 'failed' | 'stopped';
+  readonly reason: string;
 }
 
 /** Runs with work left, in the order of the plan, until `limit` cells are taken. */
@@ -55,9 +60,12 @@ export function jobsOf(
   return jobs;
 }
 
-/** Runs all jobs; those that fail are reported and stop no other. Resolves when every process that was started has ended. */
+/**
+ * Runs all jobs; those that fail are reported and stop no other. Resolves when every process that was started has ended; cells without a
+ * record then have a note that says why, but those of jobs that were not begun.
+ */
 export async function runPool(jobs: readonly Job[], o: PoolOptions): Promise<void> {
-  await mkdir(join(o.out, 'work'), { recursive: true });
+  await makeFolder(join(o.out, 'work'));
   const limit = pLimit(o.jobs);
   await Promise.all(
     jobs.map((job) =>
@@ -69,7 +77,7 @@ export async function runPool(jobs: readonly Job[], o: PoolOptions): Promise<voi
   );
 }
 
-async function runJob(job: Job, o: PoolOptions): Promise<string | undefined> {
+async function runJob(job: Job, o: PoolOptions): Promise<Unfinished | undefined> {
   const args = [
     ...o.entry,
     'ablate',
@@ -94,12 +102,12 @@ async function runJob(job: Job, o: PoolOptions): Promise<string | undefined> {
   });
   o.signal.removeEventListener('abort', stop);
   if (code === 0) return undefined;
-  if (code === EXIT.interrupted && o.signal.aborted) return undefined;
   const reason = last.replace(/^error: /, '') || `its process ended with ${code}`;
-  if (!o.signal.aborted) {
-    for (const { id } of job.cells) if (!isFinished(o.out, id)) await writeCellFailure(o.out, id, reason);
-  }
-  return reason;
+  // Once it was asked to stop, by this process or by somebody else, whatever ended it is a stop: the same command goes on.
+  const state = code === EXIT.interrupted || o.signal.aborted ? 'stopped' : 'failed';
+  const note = state === 'stopped' ? writeCellStop : writeCellFailure;
+  for (const { id } of job.cells) if (!isFinished(o.out, id)) await note(o.out, id, reason);
+  return { state, reason };
 }
 
 function reportOf(line: string): JobReport | 'message' | undefined {

@@ -198,7 +198,7 @@ export async function withQueue(out: string, states: readonly CellState[]): Prom
         state: of === 'RUNNING' ? 'running' : 'queued',
         reason: `${runs.has(cell.run) ? 'pretraining' : 'evaluation'} ${last.get(runs.has(cell.run) ? cell.run : cell.id)} is ${of}`,
       };
-    if (state.state !== 'waiting') return state;
+    if (state.state !== 'waiting' && state.state !== 'stopped') return state;
     const task = hasEnded(out, cell.run) ? last.get(cell.id) : last.get(cell.run);
     if (!task) return state;
     return {

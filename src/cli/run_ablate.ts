@@ -1,14 +1,15 @@
 // What `capi ablate` does: plan, show, run on this machine, and say where every cell stands.
 import { existsSync, readFileSync } from 'node:fs';
-import { cellStates, writePlan } from '../ablate/folder.js';
+import { ablateLock, cellStates, checkPlanFolder, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
-import { type Job, type JobReport, jobsOf, runPool } from '../ablate/pool.js';
+import { type Job, type JobReport, jobsOf, runPool, type Unfinished } from '../ablate/pool.js';
 import { loadConfig, settingOf } from '../config/index.js';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { usableCores } from '../cores.js';
 import { InterruptedError, UsageError } from '../errors.js';
+import { takeLock } from '../files/lock.js';
 import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
@@ -52,9 +53,11 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
   }
   if (!flags.status) {
     const text = existsSync(grid.origin) ? readFileSync(grid.origin, 'utf8') : null;
-    await writePlan(out, plan, text, commandOf(flags, out));
-    if (flags.executor === 'slurm') await submitAll(out, plan, chosen, flags);
-    else await runLocally(out, plan, chosen, flags);
+    await alone(out, flags.quiet, async (signal) => {
+      await writePlan(out, plan, text, commandOf(flags, out));
+      if (flags.executor === 'slurm') await submitAll(out, plan, chosen, flags);
+      else await runLocally(out, plan, chosen, flags, signal);
+    });
   }
   const { withQueue } = await import('../ablate/slurm.js');
   const found = await cellStates(out, chosen.cells);
@@ -143,6 +146,29 @@ function commandOf(flags: AblateFlags, out: string): string {
   ]);
 }
 
+/** Runs `work` as the only such command on the folder; where there is another, says which and waits for it. */
+async function alone(
+  out: string,
+  quiet: boolean,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  await checkPlanFolder(out);
+  await interruptible(async (signal) => {
+    const lock = await takeLock(ablateLock(out), {
+      doing: 'capi ablate',
+      signal,
+      onWait: (line) => {
+        if (!quiet) process.stderr.write(`${line}\n`);
+      },
+    });
+    try {
+      await work(signal);
+    } finally {
+      await lock.release();
+    }
+  });
+}
+
 async function submitAll(
   out: string,
   plan: Plan,
@@ -170,6 +196,7 @@ async function runLocally(
   plan: Plan,
   chosen: { runs: readonly PlannedRun[]; cells: readonly PlannedCell[] },
   flags: AblateFlags,
+  signal: AbortSignal,
 ): Promise<void> {
   const jobs = jobsOf(out, chosen.runs, chosen.cells, flags.limit);
   if (jobs.length === 0) return;
@@ -178,24 +205,28 @@ async function runLocally(
   view.message(
     `${out}: ${jobs.reduce((n, { cells }) => n + cells.length, 0)} cells of ${jobs.length} runs to do, ${Math.min(atOnce, jobs.length)} at once`,
   );
-  await interruptible(async (signal) => {
-    try {
-      await runPool(jobs, {
-        out,
-        jobs: atOnce,
-        signal,
-        entry: flags.entry,
-        onReport: (report) => view.report(report),
-        onEnd: (job, failure) => view.end(job, failure),
-      });
-    } finally {
-      view.close();
-    }
-    if (signal.aborted)
-      throw new InterruptedError(
-        `interrupted by ${signal.reason}; finished cells are kept and runs have a checkpoint. The same command goes on`,
-      );
-  });
+  let stopped = 0;
+  try {
+    await runPool(jobs, {
+      out,
+      jobs: atOnce,
+      signal,
+      entry: flags.entry,
+      onReport: (report) => view.report(report),
+      onEnd: (job, unfinished) => {
+        if (unfinished?.state === 'stopped') stopped++;
+        view.end(job, unfinished);
+      },
+    });
+  } finally {
+    view.close();
+  }
+  if (signal.aborted)
+    throw new InterruptedError(
+      `interrupted by ${signal.reason}; finished cells are kept and runs have a checkpoint. The same command goes on`,
+    );
+  if (stopped > 0)
+    throw new InterruptedError(`${stopped} of ${jobs.length} runs were stopped. The same command goes on`);
 }
 
 interface ViewReport {
@@ -247,14 +278,13 @@ class PoolView {
     this.show();
   }
 
-  end(job: Job, failure: string | undefined): void {
+  end(job: Job, unfinished: Unfinished | undefined): void {
     this.stages.delete(job.run.id);
     if (!this.first.has(job.run.id)) this.first.set(job.run.id, 0);
     this.shares.set(job.run.id, 1);
-    this.finished += failure === undefined ? job.cells.length : 0;
-    this.message(
-      failure === undefined ? `${this.nameOf(job)}: done` : `${this.nameOf(job)}: failed: ${failure}`,
-    );
+    this.finished += unfinished ? 0 : job.cells.length;
+    const how = unfinished ? `${unfinished.state}: ${unfinished.reason}` : 'done';
+    this.message(`${this.nameOf(job)}: ${how}`);
     this.show(true);
   }
 

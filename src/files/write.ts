@@ -91,12 +91,18 @@ async function nameOnce(partial: string, file: string): Promise<void> {
   await rm(partial);
 }
 
-/** Adds one line to a file, in one piece beside those of other processes, and flushes it to the disk. @throws DataError */
+/**
+ * Adds one line to a file, in one piece beside those of other processes, and flushes it to the disk. A last line that a kill or a full
+ * disk cut short stays a line of its own, and swallows none. @throws DataError
+ */
 export async function appendLine(file: string, line: string): Promise<void> {
   try {
-    const handle = await open(file, 'a');
+    const handle = await open(file, 'a+');
     try {
-      await handle.writeFile(`${line}\n`);
+      const { size } = await handle.stat();
+      const last = Buffer.alloc(1);
+      if (size > 0) await handle.read(last, 0, 1, size - 1);
+      await handle.writeFile(size > 0 && last.toString() !== '\n' ? `\n${line}\n` : `${line}\n`);
       await handle.sync();
     } finally {
       await handle.close();

@@ -91,6 +91,8 @@ export const FAILED = 'failed.json';
 
 /** Folder of all cells of an ablation. */
 const CELLS = 'cells';
+/** Of a cell that was stopped: beside what goes on from there, which is not kept with the records. */
+const stopFile = (out: string, id: string): string => join(out, 'work', `${id}.stopped.json`);
 
 /** Folder of a cell below that of its ablation. */
 export const cellFolder = (out: string, id: string): string => join(out, CELLS, id);
@@ -163,11 +165,24 @@ export const isFinished = (out: string, id: string): boolean => existsSync(join(
 export async function writeCellFailure(out: string, id: string, reason: string): Promise<void> {
   await makeFolder(cellFolder(out, id));
   await writeSealed(join(cellFolder(out, id), FAILED), { id, reason, time: new Date().toISOString() });
+  await rm(stopFile(out, id), { force: true });
+}
+
+/** Notes that work on a cell was stopped before its end; the same command goes on with it. */
+export async function writeCellStop(out: string, id: string, reason: string): Promise<void> {
+  await makeFolder(dirname(stopFile(out, id)));
+  await writeSealed(stopFile(out, id), { id, reason, time: new Date().toISOString() });
 }
 
 /** Why the last attempt at a cell failed, if it did. A note that is damaged or of another cell says so itself. */
-export async function readCellFailure(out: string, id: string): Promise<string | undefined> {
-  const file = join(cellFolder(out, id), FAILED);
+export const readCellFailure = (out: string, id: string): Promise<string | undefined> =>
+  reasonIn(join(cellFolder(out, id), FAILED), id);
+
+/** Why the last attempt at a cell was stopped, if it was. */
+export const readCellStop = (out: string, id: string): Promise<string | undefined> =>
+  reasonIn(stopFile(out, id), id);
+
+async function reasonIn(file: string, id: string): Promise<string | undefined> {
   if (!existsSync(file)) return undefined;
   try {
     const { value } = await readSealed(file);
@@ -179,5 +194,8 @@ export async function readCellFailure(out: string, id: string): Promise<string |
   }
 }
 
-export const clearCellFailure = (out: string, id: string): Promise<void> =>
-  rm(join(cellFolder(out, id), FAILED), { force: true });
+/** Forgets that a cell failed or was stopped. */
+export async function clearCellFailure(out: string, id: string): Promise<void> {
+  await rm(join(cellFolder(out, id), FAILED), { force: true });
+  await rm(stopFile(out, id), { force: true });
+}

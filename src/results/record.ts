@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
+import { takeLock } from '../files/lock.js';
 import { readSealed, readText, SEALED_SCHEMA, sealedLine, sealedText, unsealLines } from '../files/seal.js';
 import { appendLine, makeFolder, writeNew } from '../files/write.js';
 
@@ -197,13 +198,20 @@ export async function countTestRead(
 ): Promise<number> {
   const file = join(out, READS);
   await makeFolder(out);
-  const known = existsSync(file) ? unsealLines(await readText(file)) : [];
-  const own = known.flatMap((l) => ('value' in l && l.value.identity === entry.identity ? [l.value.n] : []));
-  const last = own.filter((n) => typeof n === 'number'); // a line that was taken out does not make a reading undone
-  const n = 1 + Math.max(own.length, ...last);
-  const line: TestRead = { time: new Date().toISOString(), ...entry, n };
-  await appendLine(file, sealedLine(line));
-  return n;
+  const lock = await takeLock(`${file}.lock`); // numbers are given one by one
+  try {
+    const known = existsSync(file) ? unsealLines(await readText(file)) : [];
+    const own = known.flatMap((l) =>
+      'value' in l && l.value.identity === entry.identity ? [l.value.n] : [],
+    );
+    const last = own.filter((n) => typeof n === 'number'); // a line that was taken out does not make a reading undone
+    const n = 1 + Math.max(own.length, ...last);
+    const line: TestRead = { time: new Date().toISOString(), ...entry, n };
+    await appendLine(file, sealedLine(line));
+    return n;
+  } finally {
+    await lock.release();
+  }
 }
 
 /** What is wrong in a folder's list of readings, a line each; none where it has no list. @throws DataError when it cannot be read */

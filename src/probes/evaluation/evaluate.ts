@@ -5,6 +5,7 @@ import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
 import { hashOf } from '../../files/hash.js';
+import { takeLock } from '../../files/lock.js';
 import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
 import { environment } from '../../results/environment.js';
 import {
@@ -34,6 +35,9 @@ import { folderState } from './state.js';
 
 export type Task = 'cls' | 'seg';
 export const SECTION = { cls: 'classification', seg: 'segmentation' } as const;
+
+/** Held by the process that evaluates, in the folder of the record. */
+const LOCK = 'evaluation.lock';
 
 /** Images of one call of an encoder. */
 const BATCH = 32;
@@ -167,7 +171,7 @@ async function evaluateOne(
   sets: Sets,
   overlapOf: (sets: Sets) => Promise<string[]>,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
-  const { task, engine, seed } = o;
+  const { task, seed } = o;
   const { settings } = protocol;
   const split = splitOf(task, sets, settings);
   const card = cardOf(o, protocol, encoder, sets, split);
@@ -185,11 +189,60 @@ async function evaluateOne(
   const id = recordId(key);
   const folder = recordFolder(o.out, id);
   const found = o.force ? undefined : await findRecord(folder);
-  if (found) {
-    await checkRecord(found);
-    return { ...found, fresh: false };
+  if (found) return checked(found);
+  const lock = await takeLock(join(folder, LOCK), {
+    doing: 'capi eval',
+    ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
+    onWait: (line) => o.watch?.onMessage?.(line),
+  });
+  try {
+    // Another process may have written it meanwhile: the test set is not read again.
+    const made = o.force ? undefined : await findRecord(folder);
+    if (made) return checked(made);
+    return await evaluateHeld(o, protocol, encoder, label, sets, overlapOf, {
+      card,
+      split,
+      size,
+      id,
+      key,
+      folder,
+    });
+  } finally {
+    await lock.release();
   }
+}
 
+async function checked(found: Found): Promise<Found & { fresh: false }> {
+  await checkRecord(found);
+  return { ...found, fresh: false };
+}
+
+/** What one evaluation is, before anything is computed. */
+interface Found {
+  readonly record: EvaluationRecord;
+  readonly file: string;
+}
+
+interface Identified {
+  readonly card: Record<string, unknown>;
+  readonly split: { train: Int32Array; validation: Int32Array };
+  readonly size: [number, number];
+  readonly id: string;
+  readonly key: RecordKey;
+  readonly folder: string;
+}
+
+async function evaluateHeld(
+  o: EvaluateOptions,
+  protocol: Protocol<ProtocolSection>,
+  encoder: FrozenEncoder,
+  label: string,
+  sets: Sets,
+  overlapOf: (sets: Sets) => Promise<string[]>,
+  { card, split, size, id, key, folder }: Identified,
+): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
+  const { task, engine, seed } = o;
+  const { settings } = protocol;
   const begin = performance.now();
   const notes = [...(encoder.notes ?? []), ...(await overlapOf(sets))];
   for (const note of notes) o.watch?.onMessage?.(`warning: ${note}`);

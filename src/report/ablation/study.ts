@@ -2,7 +2,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
-import { type CellRecord, cellFolder, findCell, readCellFailure, readPictures } from '../../results/cell.js';
+import {
+  type CellRecord,
+  cellFolder,
+  findCell,
+  readCellFailure,
+  readCellStop,
+  readPictures,
+} from '../../results/cell.js';
 import { type CellCounts, readCounts } from '../../results/counts.js';
 import { type AblationPlan, PLAN, readPlan } from '../../results/plan.js';
 
@@ -16,6 +23,8 @@ export interface StudyCell {
   readonly record: CellRecord | undefined;
   /** Where there is no record: why its last attempt failed, if it was tried. */
   readonly failure: string | undefined;
+  /** Where it neither finished nor failed: why its last attempt was stopped, if it was begun. */
+  readonly stopped: string | undefined;
 }
 
 export class Study {
@@ -48,7 +57,8 @@ export class Study {
           );
         }
         const failure = record ? undefined : await readCellFailure(folder, id);
-        cells.push({ id, arm, seed, probeSeed, evaluation, record, failure });
+        const stopped = record || failure ? undefined : await readCellStop(folder, id);
+        cells.push({ id, arm, seed, probeSeed, evaluation, record, failure, stopped });
       }
     }
     if (cells.every(({ record }) => !record))

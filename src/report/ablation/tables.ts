@@ -4,7 +4,7 @@ import { type Difference, differences, mean, variance } from '../statistics/diff
 import { kendall, spearman } from '../statistics/rank.js';
 import { imageVariance } from './images.js';
 import { type Column, columnsOf, type SeedScore, seedScores } from './scores.js';
-import type { Study } from './study.js';
+import type { Study, StudyCell } from './study.js';
 
 /** One arm in one column. Scores in [0, 1]. */
 export interface Entry {
@@ -134,6 +134,9 @@ export function armLabel({ plan }: Study, arm: number, group: Group): string {
   return (plan.design === 'one-factor' ? values[group.title] : undefined) ?? name;
 }
 
+const evaluationsOf = (cells: readonly StudyCell[]): string =>
+  cells.map(({ evaluation }) => evaluation).join(', ');
+
 /** Runs that did not simply end, seed by seed, then what is missing, in a line for all arms that lack the same. */
 function notesOf(study: Study): string[] {
   const notes: string[] = [];
@@ -147,14 +150,17 @@ function notesOf(study: Study): string[] {
         const how = run.state === 'collapsed' ? '; evaluated as it stood then' : '';
         notes.push(`${name}, seed ${seed}: ${run.reason ?? run.state}${how}`);
       }
-      const names = (failed: boolean): string =>
-        own
-          .filter((c) => !c.record && Boolean(c.failure) === failed)
-          .map(({ evaluation }) => evaluation)
-          .join(', ');
-      const failure = own.find((c) => !c.record && c.failure)?.failure;
-      if (failure) notes.push(`${name}, seed ${seed}: ${names(true)} failed: ${failure}`);
-      if (names(false) !== '') absent.set(names(false), [...(absent.get(names(false)) ?? []), seed]);
+      const open = own.filter(({ record }) => !record);
+      for (const [what, why] of [
+        ['failed', (c: StudyCell) => c.failure],
+        ['was stopped', (c: StudyCell) => c.stopped],
+      ] as const) {
+        const concerned = open.filter((c) => why(c) !== undefined);
+        if (concerned.length > 0)
+          notes.push(`${name}, seed ${seed}: ${evaluationsOf(concerned)} ${what}: ${why(concerned[0]!)}`);
+      }
+      const untried = evaluationsOf(open.filter(({ failure, stopped }) => !failure && !stopped));
+      if (untried !== '') absent.set(untried, [...(absent.get(untried) ?? []), seed]);
     }
     for (const [evaluations, seeds] of absent) {
       const key = `${evaluations} of seed ${seeds.join(', ')}`;
