@@ -102,7 +102,8 @@ async function runJob(job: Job, o: PoolOptions): Promise<Unfinished | undefined>
   });
   o.signal.removeEventListener('abort', stop);
   if (code === 0) return undefined;
-  const reason = last.replace(/^error: /, '') || `its process ended with ${code}`;
+  const ended = o.signal.aborted ? `interrupted by ${o.signal.reason}` : `its process ended with ${code}`;
+  const reason = last.replace(/^error: /, '') || ended;
   // Once it was asked to stop, by this process or by somebody else, whatever ended it is a stop: the same command goes on.
   const state = code === EXIT.interrupted || o.signal.aborted ? 'stopped' : 'failed';
   const note = state === 'stopped' ? writeCellStop : writeCellFailure;
