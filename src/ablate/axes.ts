@@ -1,7 +1,7 @@
 // The axes of an ablation: what `predictor=fused` or `masking=random@0.9` sets in a config.
-import { parse } from 'yaml';
 import { acceptedBy, isKnown, nearestKey } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
+import { yamlValue } from '../config/yaml.js';
 import { UsageError } from '../errors.js';
 
 /** Settings by dotted key. */
@@ -102,12 +102,7 @@ export function inlineAxis(text: string): { axis: string; values: AxisValue[] } 
   const values = splitAtCommas(text.slice(equals + 1)).map((word) => {
     if (word === '') throw new UsageError(`--grid ${text} has an empty value`);
     if (Object.hasOwn(NAMED, axis)) return axisValue(axis, word);
-    try {
-      return { ...axisValue(axis, parse(word)), label: word };
-    } catch (error) {
-      if (error instanceof UsageError) throw error;
-      throw new UsageError(`--grid ${text}: ${word} is not YAML`);
-    }
+    return { ...axisValue(axis, yamlValue(word, `--grid ${text}: ${word}`)), label: word };
   });
   return { axis, values };
 }

@@ -1,80 +1,24 @@
 // A grid: from a file or from words on the command line to arms, seeds and evaluations. Knows no engine and opens no data.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
-import { parse, YAMLParseError } from 'yaml';
-import { z } from 'zod';
-import { flatten, type Mapping } from '../config/keys.js';
+import type { z } from 'zod';
+import { flatten, isMapping, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
+import { readYaml } from '../config/yaml.js';
 import { UsageError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { type AxisValue, axisValue, inlineAxis, labelOfBase, type Settings } from './axes.js';
-
-const evaluation = z.strictObject({
-  /** Name of its column; default: the task. */
-  name: z
-    .string()
-    .regex(/^[\w.-]+$/, 'letters, digits, . _ and -')
-    .optional(),
-  task: z.enum(['cls', 'seg']),
-  /** Labelled sources; null: the data of the base. */
-  train: z.string().min(1).nullable().default(null),
-  test: z
-    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-    .nullable()
-    .default(null),
-  protocol: z.string().min(1).default('quick'),
-  weights: z.enum(['ema', 'student']).default('ema'),
-  limit: z.int().min(2).nullable().default(null),
-});
-export type GridEvaluation = Omit<z.infer<typeof evaluation>, 'name'> & { name: string };
-
-/** The first n seeds. */
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-
-const seeds = z.union([z.int().min(1).transform(range), z.array(z.int().min(0)).min(1)]);
-
-/** Resources of a Slurm job, as sbatch takes them. */
-const slurm = z.strictObject({
-  partition: z.string().optional(),
-  account: z.string().optional(),
-  time: z.union([z.string(), z.int()]).optional(),
-  mem: z.union([z.string(), z.int()]).optional(),
-  gres: z.string().optional(),
-  constraint: z.string().optional(),
-  qos: z.string().optional(),
-  /** Jobs of an array that run at once. */
-  at_once: z.int().min(1).optional(),
-  /** Lines of shell before capi starts: modules, environments. */
-  setup: z.string().optional(),
-});
-export type SlurmResources = z.infer<typeof slurm>;
-
-const gridSchema = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[\w.-]+$/, 'letters, digits, . _ and -')
-    .optional(),
-  /** What the report says above the tables. */
-  title: z.string().optional(),
-  base: z.string().min(1).default('quickstart'),
-  /** Changes of the base, nested or dotted. */
-  set: z.record(z.string(), z.unknown()).default({}),
-  design: z.enum(['crossed', 'one-factor']).optional(),
-  axes: z.record(z.string(), z.array(z.unknown()).min(1)).default({}),
-  /** Arms that set several keys at once: axes and config keys alike. */
-  arms: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).default({}),
-  /** Name of the arm that others are compared with; default: the base itself. */
-  baseline: z.string().optional(),
-  seeds: seeds.default([0, 1, 2]),
-  probe_seeds: seeds.default([0]),
-  threads: z.int().min(1).default(1),
-  evals: z.array(evaluation).min(1),
-  /** End a run that collapsed; it is evaluated as it stands. */
-  early_stop: z.boolean().default(true),
-  slurm: slurm.default({}),
-  /** The paper's numbers: arm -> column -> value in per cent, where a column is EVALUATION.HEAD or EVALUATION.HEAD.SOURCE. */
-  paper: z.record(z.string(), z.record(z.string(), z.number())).default({}),
-});
+import { attempt, attempted, refuse } from './faults.js';
+import {
+  evaluation,
+  type GridEvaluation,
+  gridSchema,
+  inWords,
+  MOST,
+  range,
+  type SlurmResources,
+} from './grid_file.js';
+import { armSettings, idleFaults, lookOf, nameFaults, overlapFaults, ownedFaults } from './labels.js';
 
 /** An arm of a grid. */
 export interface Arm {
@@ -149,7 +93,15 @@ function inlineGrid(request: GridRequest): Grid {
       axes[axis] = values;
     });
   }
-  refuse(faults);
+  faults.push(...ownedFaults(request.set, true));
+  for (const [flag, n] of [
+    ['--seeds', request.seeds],
+    ['--probe-seeds', request.probeSeeds],
+  ] as const) {
+    if (n !== undefined && !(n >= 1 && n <= MOST.seeds))
+      faults.push(`${flag} is ${n}; accepted: 1 to ${inWords(MOST.seeds)}`);
+  }
+  if (faults.length > 0) refuse([...faults, ...overlapFaults(axes)]);
   const base = request.base ?? 'quickstart';
   const own = request.evals ? [] : (request.baseEvals?.(base) ?? []);
   const tasks = request.evals ?? ['cls', 'seg'];
@@ -186,18 +138,12 @@ function fileGrid(file: string, request: GridRequest): Grid {
   ] as const) {
     if (given !== undefined) throw new UsageError(`${flag} is for inline grids: ${file} says it itself`);
   }
-  let value: unknown;
-  try {
-    value = parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    const why = (error as Error).message.split('\n')[0]!.replace(/:$/, '');
-    throw new UsageError(
-      error instanceof YAMLParseError ? `${file} is not YAML: ${why}` : `cannot read ${file}: ${why}`,
-    );
-  }
+  const value = readYaml(file, 'grid');
+  if (!isMapping(value))
+    throw new UsageError(`${file} holds no grid; accepted: a mapping with axes or arms, and evals`);
   const faults: string[] = [];
   const known = Object.keys(gridSchema.shape);
-  for (const key of Object.keys((value as Mapping | null) ?? {})) {
+  for (const key of Object.keys(value)) {
     if (known.includes(key)) continue;
     const guess = nearest(key, known);
     faults.push(
@@ -223,24 +169,24 @@ function fileGrid(file: string, request: GridRequest): Grid {
   const arms: Record<string, Settings> = {};
   for (const [name, sets] of Object.entries(g.arms)) {
     attempt(faults, () => {
-      arms[name] = Object.assign(
-        {},
-        ...Object.entries(sets ?? {}).map(([axis, v]) => axisValue(axis, v).settings),
-      );
+      arms[name] = armSettings(name, sets ?? {});
     });
   }
+  const set = { ...attempted(faults, () => flatOnce(g.set)), ...request.set };
+  faults.push(...ownedFaults(set, false));
   if (g.design === undefined && Object.keys(g.axes).length > 0) {
     faults.push(
       `${file}: design is missing; accepted: crossed (every combination), one-factor (each axis around the base)`,
     );
   }
-  refuse(faults);
+  if (faults.length > 0)
+    refuse([...faults, ...overlapFaults(axes), ...nameFaults([BASE_ARM, ...Object.keys(g.arms)], 'arm')]);
   return finish(request, {
     name: g.name ?? basename(file).replace(/\.ya?ml$/, ''),
     title: g.title ?? null,
     origin: file,
     base: g.base,
-    set: { ...Object.fromEntries(flatten(g.set)), ...request.set },
+    set,
     design: g.design ?? 'named',
     axes,
     arms,
@@ -266,7 +212,9 @@ type Unfinished = Omit<Grid, 'axes' | 'arms' | 'baseline' | 'evals'> & {
 const BASE_ARM = 'base';
 
 function finish(request: GridRequest, g: Unfinished): Grid {
-  const faults: string[] = [];
+  const faults = [...overlapFaults(g.axes), ...tooMany(g)];
+  refuse(faults);
+  if (g.design === 'crossed' && Object.keys(g.arms).length === 0) faults.push(...idleFaults(g.set, g.axes));
   const read = (key: string): unknown => request.baseValue(g.base, g.set, key);
   const changesNothing = (settings: Settings): boolean =>
     Object.entries(settings).every(([key, v]) => JSON.stringify(read(key)) === JSON.stringify(v));
@@ -296,6 +244,12 @@ function finish(request: GridRequest, g: Unfinished): Grid {
   }
   for (const [name, settings] of Object.entries(g.arms))
     arms.push({ name, axis: null, values: {}, settings });
+  faults.push(
+    ...nameFaults(
+      arms.map(({ name }) => name),
+      'arm',
+    ),
+  );
   let baseline =
     g.baseline === undefined
       ? arms.findIndex(({ settings }) => changesNothing(settings))
@@ -312,11 +266,14 @@ function finish(request: GridRequest, g: Unfinished): Grid {
   if (baseline < 0) baseline = 0;
   const evals = g.evals.map((e) => ({ ...e, name: e.name ?? e.task }));
   for (const [i, { name }] of evals.entries()) {
-    if (evals.findIndex((e) => e.name === name) < i)
+    if (evals.findIndex((e) => lookOf(e.name) === lookOf(name)) < i)
       faults.push(`two evaluations are named ${name}: give them a name each`);
   }
   for (const list of [g.seeds, g.probeSeeds]) {
-    if (new Set(list).size < list.length) faults.push(`a seed stands twice in [${list.join(', ')}]`);
+    if (new Set(list).size < list.length)
+      faults.push(
+        `a seed stands twice in [${list.slice(0, 20).join(', ')}${list.length > 20 ? ', ...' : ''}]`,
+      );
   }
   for (const name of Object.keys(g.paper)) {
     if (arms.some((arm) => arm.name === name)) continue;
@@ -332,30 +289,39 @@ function finish(request: GridRequest, g: Unfinished): Grid {
   return { ...g, axes: Object.keys(g.axes), arms, baseline, evals };
 }
 
+/** More arms or cells than a grid may have: counted, not made. */
+function tooMany(g: Unfinished): string[] {
+  const sizes = Object.values(g.axes).map(({ length }) => length);
+  const combined =
+    g.design === 'crossed' ? sizes.reduce((a, b) => a * b, 1) : 1 + sizes.reduce((a, b) => a + b, 0);
+  const arms = combined + Object.keys(g.arms).length;
+  if (arms > MOST.arms)
+    return [
+      `the grid has ${inWords(arms)} arms; accepted: at most ${inWords(MOST.arms)} (fewer values, or design one-factor)`,
+    ];
+  const cells = arms * g.seeds.length * g.probeSeeds.length * g.evals.length;
+  return cells > MOST.cells
+    ? [
+        `the grid has ${inWords(cells)} cells (${inWords(arms)} arms x ${inWords(g.seeds.length)} seeds x ${inWords(g.probeSeeds.length)} probe seeds x ${g.evals.length} evaluations); accepted: at most ${inWords(MOST.cells)}`,
+      ]
+    : [];
+}
+
+/** Nested and dotted changes of the base by dotted key. @throws UsageError for a key that stands twice */
+function flatOnce(set: Mapping): Settings {
+  const settings: Settings = {};
+  const twice: string[] = [];
+  for (const [key, value] of Object.entries(set)) {
+    for (const [path, leaf] of flatten({ [key]: value })) {
+      if (Object.hasOwn(settings, path)) twice.push(path);
+      settings[path] = leaf;
+    }
+  }
+  refuse(twice.map((path) => `set has ${path} twice: leave it to one of them`));
+  return settings;
+}
+
 const nameOf = (values: Record<string, string>): string =>
   Object.entries(values)
     .map(([axis, label]) => `${axis}=${label}`)
     .join(' ');
-
-/** Runs `work`; what it refuses is noted. */
-export function attempt(faults: string[], work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    faults.push(error.message);
-  }
-}
-
-/** @throws UsageError with all faults, if there are any */
-export function refuse(faults: readonly string[]): void {
-  if (faults.length === 0) return;
-  const distinct = [...new Set(faults)];
-  const count = distinct.length === 1 ? '' : `${distinct.length} faults: `;
-  throw new UsageError(
-    count + distinct.map((text, i) => (distinct.length === 1 ? text : `(${i + 1}) ${text}`)).join('; '),
-    {
-      faults: distinct,
-    },
-  );
-}

@@ -6,12 +6,15 @@ import { CapiError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
+import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
 import { classNames } from '../probes/evaluation/classify.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 import { type CellKey, cellId } from '../results/cell.js';
-import { type Grid, type GridEvaluation, refuse } from './grid.js';
+import { refuse } from './faults.js';
+import type { Grid } from './grid.js';
+import type { GridEvaluation } from './grid_file.js';
 
 /** One pretraining: an arm and a seed. */
 export interface PlannedRun {
@@ -75,6 +78,7 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
       try {
         const config = armConfig(grid, arm.settings);
         checkSizes(config);
+        checkLearning(config);
         configs[configs.length - 1] = config;
       } catch (error) {
         if (error instanceof CapiError) error.message = `arm ${arm.name}: ${error.message}`;
@@ -82,9 +86,13 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
       }
     });
   }
+  const known = new Map<string, number>();
   for (const [i, config] of configs.entries()) {
-    const twin = configs.findIndex((c, j) => j < i && c && config && sameRun(c, config));
-    if (twin >= 0)
+    if (!config) continue;
+    const { hash } = identity(config, { dataIdentity: config.data.source });
+    const twin = known.get(hash);
+    known.set(hash, twin ?? i);
+    if (twin !== undefined)
       faults.push(
         `the arms ${grid.arms[twin]!.name} and ${grid.arms[i]!.name} are the same: no setting that counts differs`,
       );
@@ -154,11 +162,6 @@ export function armConfig(grid: Pick<Grid, 'base' | 'set' | 'threads'>, settings
     overrides: { ...grid.set, ...settings, 'engine.threads': grid.threads, evals: [] },
   }).config;
 }
-
-const sameRun = (a: Config, b: Config): boolean => {
-  const hash = (c: Config): string => identity(c, { dataIdentity: c.data.source }).hash;
-  return hash(a) === hash(b);
-};
 
 /** What `work` gives; its refusals say which evaluation they are about. */
 async function named<T>(evaluation: string, work: Promise<T>): Promise<T> {

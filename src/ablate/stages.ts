@@ -8,6 +8,7 @@ import { DataError, DivergedError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
+import { learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
 import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
 import { prepareRun } from '../pretrain/prepare.js';
@@ -137,6 +138,9 @@ export async function evaluateStage(
   const work = join(out, 'work', cell.id);
   const engine = await openEngine(run.config.engine);
   const summary = await summarise(out, run);
+  const learning = learningNotes(run.config, await linesOf(out, run, summary.step)).map(
+    (text) => `pretraining: ${text}`,
+  );
   const folder = cellFolder(out, cell.id);
   const settings = stored.arms[cell.arm]!;
   const shared = {
@@ -179,7 +183,7 @@ export async function evaluateStage(
     classes: [],
     counts: null,
     pictures: null,
-    notes: [],
+    notes: learning,
   };
   await mkdir(folder, { recursive: true });
   if (summary.state !== 'diverged') {
@@ -232,6 +236,7 @@ export async function evaluateStage(
       pictures,
       ...(pictures === null ? {} : { pictures_sha256: sha256(await readFile(join(folder, pictures))) }),
       notes: [
+        ...learning,
         ...record.notes,
         ...(left_out.length > 0
           ? [`no per-image counts of ${left_out.join(', ')}: the file would pass 1 MB`]
@@ -250,10 +255,13 @@ export async function evaluateStage(
   await rm(work, { recursive: true, force: true });
 }
 
+const linesOf = async (out: string, run: PlannedRun, steps: number): Promise<Line[]> =>
+  (await readLines(runFolder(out, run.id))).filter((line) => line.step! <= steps);
+
 /** What the run's files say of it. */
 async function summarise(out: string, run: PlannedRun): Promise<RunSummary> {
   const outcome = await readOutcome(outcomeFile(out, run.id), run.id);
-  const lines = (await readLines(runFolder(out, run.id))).filter((line) => line.step! <= outcome.step);
+  const lines = await linesOf(out, run, outcome.step);
   const looks = lines.filter((line) => HEALTH.some((key) => key in line));
   const last = looks.at(-1);
   const { batch } = run.config.train;

@@ -47,6 +47,8 @@ export interface Estimate {
 
 /** A step of more than this is not run for an estimate. */
 const MOST_FLOP = 4e11;
+/** Steps that are timed, whatever the length of the run. */
+const TIMED = 4;
 
 export async function estimate(
   out: string,
@@ -72,7 +74,8 @@ export async function estimate(
     const flop = oneImage(config) * config.train.batch;
     const each = (flop * config.train.steps) / rate.flopPerSecond;
     seconds += left.length * each;
-    disk += left.length * config.checkpoint.keep * checkpointBytes(config);
+    const kept = Math.min(config.checkpoint.keep, Math.ceil(config.train.steps / config.checkpoint.every));
+    disk += left.length * kept * checkpointBytes(config);
     arms.push({
       arm: name,
       cells: own.length,
@@ -160,14 +163,15 @@ async function measuredRate(
   const images = new Uint8Array(config.train.batch * s.height * s.width * 3).map(
     (_, i) => (i * 2654435761) >>> 24,
   );
+  const longer = { ...config, train: { ...config.train, steps: Math.max(TIMED, config.train.steps) } };
   const times: number[] = [];
-  for (let step = 0; step < 4; step++) {
+  for (let step = 0; step < TIMED; step++) {
     const begin = performance.now();
-    await executable.run({ ...stepInputs(config, s, step, parts.studentMicroBatches).inputs, images });
+    await executable.run({ ...stepInputs(longer, s, step, parts.studentMicroBatches).inputs, images });
     times.push((performance.now() - begin) / 1000);
   }
   await executable.dispose();
-  const median = times.slice(1).sort((a, b) => a - b)[1]!;
+  const median = times.slice(1).sort((a, b) => a - b)[1]!; // the first step warms up
   const flopPerSecond = (oneImage(config) * config.train.batch) / median;
   const what = own
     ? "the baseline's own step"

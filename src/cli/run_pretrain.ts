@@ -77,6 +77,7 @@ async function train(
     resumed_from: result.resumedFrom,
     waiting_share: Number(result.waitingShare.toFixed(4)),
     skipped_images: result.skippedImages,
+    warnings: result.warnings,
   };
   if (!flags.quiet) process.stdout.write(closing(summary));
   return summary;
@@ -134,10 +135,11 @@ function closing(s: {
   loss: { capi: number; clustering: number | null };
   target_entropy: number | null;
   checkpoint: string;
+  warnings: readonly string[];
 }): string {
   return (
     `trained ${s.steps} steps at ${s.images_per_second} img/s: ${Number.isNaN(s.loss.capi) ? 'loss not known, since metrics.jsonl has no line of the last step' : `loss ${s.loss.capi.toFixed(4)}`}` +
     `${shown(', clustering ', s.loss.clustering, 4)}${shown(', target entropy ', s.target_entropy, 3)}\n` +
-    `run        ${s.run}\ncheckpoint ${s.checkpoint}\n`
+    `run        ${s.run}\ncheckpoint ${s.checkpoint}\n${s.warnings.map((text) => `warning    ${text}\n`).join('')}`
   );
 }

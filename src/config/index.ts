@@ -13,3 +13,4 @@ export {
   patchCounts,
   predictorSizes,
 } from './sizes.js';
+export { readYaml, yamlValue } from './yaml.js';

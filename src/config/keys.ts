@@ -32,7 +32,7 @@ export function knownKeys(): string[] {
 }
 
 /** Every section of the configuration, such as `model` and `model.predictor`. */
-function isSection(path: string): boolean {
+export function isSection(path: string): boolean {
   return schemaAt(path) instanceof z.ZodObject;
 }
 

@@ -1,10 +1,21 @@
 // From a preset or file, `--set` and flags to one complete, checked configuration.
 
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { UsageError } from '../errors.js';
-import { acceptedBy, flatten, isKnown, isMapping, leafOf, type Mapping, nearestKey } from './keys.js';
+import { shown } from '../files/text.js';
+import {
+  acceptedBy,
+  flatten,
+  isKnown,
+  isMapping,
+  isSection,
+  leafOf,
+  type Mapping,
+  nearestKey,
+} from './keys.js';
 import { fileLayers, type Layer, presetFile } from './presets.js';
 import { type Config, configSchema } from './schema.js';
+import { yamlValue } from './yaml.js';
 
 /** What `loadConfig` reads, the weakest first. */
 export interface ConfigRequest {
@@ -23,11 +34,28 @@ export interface ConfigRequest {
  */
 export function loadConfig(request: ConfigRequest = {}): { config: Config; source: string } {
   const layers: Layer[] = request.preset === undefined ? [] : fileLayers(presetFile(request.preset));
+  const file = layers[0]?.origin;
   for (const text of request.sets ?? []) layers.push(setLayer(text));
   for (const [key, value] of Object.entries(request.overrides ?? {})) {
     if (value !== undefined) layers.push({ origin: 'a flag', values: nested(key, value) });
   }
-  return { config: resolveLayers(layers), source: request.preset ?? 'defaults' };
+  const config = resolveLayers(layers);
+  if (file !== undefined) refuseUnsaid(file, layers);
+  return { config, source: request.preset ?? 'defaults' };
+}
+
+/** What a file that extends nothing has to say itself: without it, a forgotten `extends` starts the ViT-L of the paper at its batch of 16,384. */
+const SAID = ['model.width', 'model.depth', 'train.batch'];
+
+/** @throws UsageError where neither the file nor anything above it says how large the run is */
+function refuseUnsaid(file: string, layers: readonly Layer[]): void {
+  const said = new Set(layers.flatMap(({ values }) => [...flatten(values).keys()]));
+  const missing = SAID.filter((key) => !said.has(key));
+  if (missing.length === 0) return;
+  const what = said.size === 0 ? 'sets nothing' : `extends nothing and does not set ${missing.join(', ')}`;
+  throw new UsageError(
+    `${shown(file)} ${what}, and the defaults are a ViT-L/14 at a batch of 16,384: write "extends: quickstart" (or another preset) and what to change, or "extends: vit-l-14" for that run`,
+  );
 }
 
 /** The configuration that nested plain values stand for, as a file's would be. Errors as `loadConfig`. */
@@ -50,13 +78,10 @@ export function settingOf(text: string): { key: string; value: unknown } {
   const origin = `--set ${text}`;
   if (!isKnown(key)) throw unknownKey(key, origin);
   const written = text.slice(equals + 1);
-  try {
-    return { key, value: key === 'data.source' ? written : parse(written) };
-  } catch (error) {
-    throw new UsageError(
-      `--set ${text}: the value is not YAML (${(error as Error).message.split('\n')[0]!.replace(/:$/, '')})`,
-    );
-  }
+  return {
+    key,
+    value: key === 'data.source' ? written : yamlValue(written, `--set ${shown(text)}: the value`),
+  };
 }
 
 /** `a.b=value` as a layer. */
@@ -72,6 +97,7 @@ function nested(key: string, value: unknown): Mapping {
 function resolveLayers(layers: Layer[]): Config {
   let merged: Mapping = {};
   for (const layer of layers) {
+    refuseDotted(layer);
     for (const key of flatten(layer.values).keys()) if (!isKnown(key)) throw unknownKey(key, layer.origin);
     merged = merge(merged, layer.values);
   }
@@ -80,7 +106,7 @@ function resolveLayers(layers: Layer[]): Config {
   const issue = result.error.issues[0]!;
   const key = leafOf(issue.path);
   const origin = layers.findLast((layer) => valueAt(layer.values, key) !== undefined)?.origin;
-  const place = origin === undefined ? '' : ` (${origin})`;
+  const place = origin === undefined ? '' : ` (${shown(origin)})`;
   throw new UsageError(`${key} is ${inWords(valueAt(merged, key))}${place}; accepted: ${acceptedBy(key)}`, {
     key,
     value: valueAt(merged, key),
@@ -88,18 +114,40 @@ function resolveLayers(layers: Layer[]): Config {
   });
 }
 
+/** A key such as `optim.lr` in a file, where sections are nested. @throws UsageError that says how to write it */
+function refuseDotted({ origin, values }: Layer, within = ''): void {
+  for (const [key, value] of Object.entries(values)) {
+    const path = `${within}${key}`;
+    if (key.includes('.')) {
+      const parts = key.split('.');
+      const nestedText = `${parts.join(': { ')}: ${inWords(value)}${' }'.repeat(parts.length - 1)}`;
+      throw new UsageError(
+        isKnown(path)
+          ? `${shown(origin)} has the key "${path}" with a dot: sections are nested in a file; write ${nestedText}`
+          : unknownKey(path, origin).message,
+      );
+    }
+    if (isMapping(value) && isSection(path)) refuseDotted({ origin, values: value }, `${path}.`);
+  }
+}
+
 function unknownKey(key: string, origin: string): UsageError {
   const guess = nearestKey(key);
   const hint = guess === undefined ? '' : `; did you mean "${guess}"?`;
-  return new UsageError(`unknown config key "${key}" (${origin})${hint}`, { key, nearest: guess ?? null });
+  return new UsageError(`unknown config key "${shown(key)}" (${shown(origin)})${hint}`, {
+    key,
+    nearest: guess ?? null,
+  });
 }
 
-/** Mappings are merged key by key; anything else is replaced. */
-function merge(below: Mapping, above: Mapping): Mapping {
+/** Sections are merged key by key; anything else is replaced, a mapping that is a value too. */
+function merge(below: Mapping, above: Mapping, within = ''): Mapping {
   const result: Mapping = { ...below };
   for (const [key, value] of Object.entries(above)) {
     const old = result[key];
-    result[key] = isMapping(old) && isMapping(value) ? merge(old, value) : value;
+    const path = within + key;
+    result[key] =
+      isMapping(old) && isMapping(value) && isSection(path) ? merge(old, value, `${path}.`) : value;
   }
   return result;
 }
@@ -110,7 +158,11 @@ function valueAt(values: Mapping, path: string): unknown {
   return value;
 }
 
+/** Of a message at most this much of a value. */
+const SHOWN = 80;
+
 function inWords(value: unknown): string {
   if (typeof value === 'number') return String(value); // JSON has no NaN
-  return value === undefined ? 'missing' : JSON.stringify(value);
+  const text = value === undefined ? 'missing' : shown(JSON.stringify(value));
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
 }

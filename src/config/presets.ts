@@ -1,12 +1,12 @@
 // Where presets are kept and how a name or path finds one; reading a YAML file and what it extends.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parse, YAMLParseError } from 'yaml';
 import { UsageError } from '../errors.js';
 import { isMapping, type Mapping } from './keys.js';
 import { nearest } from './nearest.js';
+import { readYaml } from './yaml.js';
 
 /** One source of settings, the weakest first. */
 export interface Layer {
@@ -68,17 +68,7 @@ export function fileLayers(path: string, chain: string[] = []): Layer[] {
 }
 
 function readMapping(path: string): Mapping {
-  let value: unknown;
-  try {
-    value = parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    if (!(error instanceof YAMLParseError)) {
-      throw new UsageError(`cannot read config file ${path}: ${(error as Error).message}`, { file: path });
-    }
-    throw new UsageError(`${path} is not YAML: ${error.message.split('\n')[0]!.replace(/:$/, '')}`, {
-      file: path,
-    });
-  }
+  const value = readYaml(path, 'config file');
   if (value === null || value === undefined) return {};
   if (!isMapping(value))
     throw new UsageError(`${path} holds no settings; accepted: a mapping of keys to values`, { file: path });

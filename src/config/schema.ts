@@ -7,13 +7,36 @@ function leaf<T extends z.ZodType>(schema: T, accepts: string): T {
   return schema.meta({ accepts }) as T;
 }
 
+/**
+ * The most that a setting may be: far beyond any published model, and near enough that a slip of the keyboard (1e7 blocks, 1e12 steps) is one line
+ * at once and not an hour of allocation.
+ */
+export const LIMITS = {
+  depth: 1000,
+  width: 2 ** 16,
+  heads: 2 ** 12,
+  mlpRatio: 64,
+  registers: 2 ** 12,
+  prototypes: 2 ** 22,
+  imageSide: 2 ** 13,
+  iterations: 1000,
+  steps: 1e9,
+  batch: 2 ** 20,
+  threads: 2 ** 12,
+} as const;
+
 const section = <T extends z.core.$ZodLooseShape>(shape: T) => z.strictObject(shape).prefault({} as never);
 const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   leaf(z.enum(values), values.join(' | '));
 const flag = () => leaf(z.boolean(), 'true | false');
-const count = (least = 1) => leaf(z.int().min(least), `a whole number of at least ${least}`);
-const countOrNull = (least = 1) =>
-  leaf(z.int().min(least).nullable(), `a whole number of at least ${least}, or null`);
+const SAFE = Number.MAX_SAFE_INTEGER;
+const whole = (least: number, most: number): string =>
+  most === SAFE
+    ? `a whole number of at least ${least}`
+    : `a whole number of at least ${least}, at most ${most.toLocaleString('en-US')}`;
+const count = (least = 1, most: number = SAFE) => leaf(z.int().min(least).max(most), whole(least, most));
+const countOrNull = (least = 1, most: number = SAFE) =>
+  leaf(z.int().min(least).max(most).nullable(), `${whole(least, most)}, or null`);
 const share = () => leaf(z.number().min(0).max(1), 'a number from 0 to 1');
 const shareBelowOne = () => leaf(z.number().min(0).lt(1), 'a number from 0 up to, but not including, 1');
 const shareInside = () => leaf(z.number().gt(0).lt(1), 'a number between 0 and 1');
@@ -32,28 +55,33 @@ const threePositive = z.tuple([z.number().gt(0), z.number().gt(0), z.number().gt
 const predictor = section({
   /** How masked positions read the encoder's output (paper, Table 1a). */
   type: choice('cross', 'self', 'fused').default('cross'),
-  depth: count().default(12),
+  depth: count(1, LIMITS.depth).default(12),
   /** null: as the encoder. */
-  width: countOrNull().default(null),
-  heads: countOrNull().default(null),
+  width: countOrNull(1, LIMITS.width).default(null),
+  heads: countOrNull(1, LIMITS.heads).default(null),
   drop_path: leaf(
     z.number().min(0).lt(1).nullable(),
     'a number from 0 up to, but not including, 1, or null',
   ).default(null),
 });
 
+const pixels = z.int().min(1).max(LIMITS.imageSide);
+
 const model = section({
   /** Pixels: one number for a square, or [height, width]. */
   image_size: leaf(
-    z.union([z.int().min(1), z.tuple([z.int().min(1), z.int().min(1)])]),
-    'a number of pixels, or [height, width]',
+    z.union([pixels, z.tuple([pixels, pixels])]),
+    `a number of pixels, or [height, width], at most ${LIMITS.imageSide.toLocaleString('en-US')} a side`,
   ).default(224),
-  patch_size: count().default(14),
-  width: count().default(1024),
-  heads: count().default(16),
-  depth: count().default(24),
-  mlp_ratio: positive().default(4),
-  registers: count(0).default(16),
+  patch_size: count(1, LIMITS.imageSide).default(14),
+  width: count(1, LIMITS.width).default(1024),
+  heads: count(1, LIMITS.heads).default(16),
+  depth: count(1, LIMITS.depth).default(24),
+  mlp_ratio: leaf(
+    z.number().gt(0).max(LIMITS.mlpRatio),
+    `a number above 0, up to ${LIMITS.mlpRatio}`,
+  ).default(4),
+  registers: count(0, LIMITS.registers).default(16),
   /** Where registers stand: on the edge of the box around the visible patches, or at the origin. */
   register_coordinates: choice('edge', 'zeros').default('edge'),
   positions: choice('rope', 'learned').default('rope'),
@@ -78,9 +106,9 @@ const masking = section({
 });
 
 const clustering = section({
-  prototypes: count(2).default(16384),
+  prototypes: count(2, LIMITS.prototypes).default(16384),
   sinkhorn: choice('positionwise', 'standard', 'none').default('positionwise'),
-  iterations: count().default(3),
+  iterations: count(1, LIMITS.iterations).default(3),
   target_temperature: positive().default(0.06),
   prediction_temperature: positive().default(0.12),
   bias: flag().default(true),
@@ -91,11 +119,11 @@ const loss = section({
   type: choice('capi', 'capi-mlp', 'ibot', 'direct', 'pixel').default('capi'),
   student_temperature: positive().default(0.12),
   /** Linear layers of the MLP in the heads of `capi-mlp` and `ibot`, its hidden width and its output width. */
-  mlp_layers: count(1).default(3),
+  mlp_layers: count(1, LIMITS.depth).default(3),
   /** null: twice the predictor's width, as DINO's 2,048 for a ViT-L. */
-  mlp_hidden: countOrNull().default(null),
+  mlp_hidden: countOrNull(1, LIMITS.width).default(null),
   /** null: a quarter of the predictor's width, as DINO's 256 for a ViT-L. */
-  mlp_bottleneck: countOrNull().default(null),
+  mlp_bottleneck: countOrNull(1, LIMITS.width).default(null),
   /** Of `direct`: differences beyond it count linearly. */
   huber_delta: positive().default(1),
 });
@@ -142,25 +170,25 @@ const data = section({
 });
 
 const train = section({
-  steps: count().default(500_000),
+  steps: count(1, LIMITS.steps).default(500_000),
   /** Images a step. */
-  batch: count().default(16_384),
+  batch: count(1, LIMITS.batch).default(16_384),
 });
 
 const engine = section({
   name: choice('auto', 'onnx', 'tensorflow', 'reference').default('auto'),
   device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
   /** Number of the NVIDIA GPU, from 0 as nvidia-smi counts; null: the first. Changes no number. */
-  gpu: countOrNull(0).default(null),
+  gpu: countOrNull(0, LIMITS.threads).default(null),
   /** Threads that compute; null: the physical cores that the process may use (src/cores.ts). */
-  threads: countOrNull().default(null),
+  threads: countOrNull(1, LIMITS.threads).default(null),
   /** Images that go through teacher and student at a time, a divisor of the batch; null: as the two keys below say. */
   micro_batch: countOrNull().default(null),
   /** Parts that the batch is cut into, inside one step; null: the engine chooses. */
   teacher_micro_batches: countOrNull().default(null),
   student_micro_batches: countOrNull().default(null),
   /** Threads that decode images; null: half of `threads`, 1 to 8. Changes no number. */
-  workers: countOrNull(0).default(null),
+  workers: countOrNull(0, LIMITS.threads).default(null),
 });
 
 const precision = section({

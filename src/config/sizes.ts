@@ -53,12 +53,20 @@ export const isClustered = (config: Config): boolean =>
 export const hasMlpHead = (config: Config): boolean =>
   config.loss.type === 'capi-mlp' || config.loss.type === 'ibot';
 
+/** Patches of an image: attention compares every two. */
+const MOST_PATCHES = 2 ** 16;
+
 /**
  * Refuses sizes that do not fit together.
  * @throws UsageError naming the keys, their values, and what would fit
  */
 export function checkSizes(config: Config): void {
   const { model, masking, train, engine } = config;
+  const smallest = Math.min(...imageSize(config));
+  refuse(
+    model.patch_size > smallest || imageSize(config).every((side) => side === model.patch_size),
+    `model.patch_size ${model.patch_size} is ${model.patch_size > smallest ? 'larger than' : 'as large as'} the image (${imageSize(config).join(' x ')} pixels): one patch leaves nothing to mask; accepted: a divisor of the image's sides below them, such as ${largestDivisor(smallest)}`,
+  );
   for (const [side, pixels] of imageSize(config).map((n, i) => [i === 0 ? 'height' : 'width', n] as const)) {
     refuse(
       pixels % model.patch_size !== 0,
@@ -86,7 +94,15 @@ export function checkSizes(config: Config): void {
     model.rope_min > model.rope_max,
     `model.rope_min ${model.rope_min} is above model.rope_max ${model.rope_max}; accepted: rope_min <= rope_max`,
   );
+  refuse(
+    Math.round(Math.min(model.width, predictor.width) * model.mlp_ratio) < 1,
+    `model.mlp_ratio ${model.mlp_ratio} leaves no hidden channel at a width of ${Math.min(model.width, predictor.width)}; accepted: at least ${1 / Math.min(model.width, predictor.width)}`,
+  );
   const counts = patchCounts(config);
+  refuse(
+    counts.patches > MOST_PATCHES,
+    `an image of ${imageSize(config).join(' x ')} pixels has ${counts.patches.toLocaleString('en-US')} patches of model.patch_size ${model.patch_size}, which attend to each other; accepted: at most ${MOST_PATCHES.toLocaleString('en-US')}`,
+  );
   const place = `${counts.patches} patches (${counts.grid.join(' x ')})`;
   refuse(
     counts.masked < 1,
@@ -128,6 +144,12 @@ function checkHeads(config: Config, section: string, width: number, heads: numbe
 
 function nearestMultiple(value: number, of: number): number {
   return Math.max(1, Math.round(value / of)) * of;
+}
+
+/** Of `side`, below it. */
+function largestDivisor(side: number): number {
+  for (let d = Math.floor(side / 2); d > 1; d--) if (side % d === 0) return d;
+  return 1;
 }
 
 /** The divisors of `value` next to `near`, as text. */

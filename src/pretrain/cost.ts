@@ -1,9 +1,11 @@
 // What a step costs, without running it: its graph traced and counted.
+import { totalmem } from 'node:os';
 import type { Config } from '../config/index.js';
 import { graphCost } from '../engine/onnx/cost.js';
 import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
+import { UsageError } from '../errors.js';
 import { IMAGENET } from '../images/index.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
@@ -53,6 +55,28 @@ export function memoryLine(m: StepMemory, program: Program): string {
       ? 'activations not known beforehand'
       : `activations ${m.activations_mib} MiB at their peak (${atOnce === images ? 'the whole batch' : `${atOnce} of ${images} images`} at a time)`;
   return `memory: parameters ${m.parameters_mib} MiB, state ${m.state_mib} MiB (before and after a step), ${activations}`;
+}
+
+/**
+ * Refuses a run that cannot fit: what it holds at the very least is its state (parameters, teacher, moments) and the pixels of one batch.
+ * @throws UsageError naming both and the machine's memory
+ */
+export function checkMemory(config: Config, machine = machineMemory()): void {
+  const s = modelSizes(config);
+  const state = checkpointBytes(config);
+  const pixels = 3 * config.train.batch * s.height * s.width;
+  if (state + pixels <= machine) return;
+  const gib = (bytes: number): string =>
+    `${Number((bytes / 2 ** 30).toPrecision(3)).toLocaleString('en-US')} GiB`;
+  throw new UsageError(
+    `the run needs at least ${gib(state + pixels)} of memory (${gib(state)} of state at model.width ${config.model.width}, depth ${config.model.depth} and clustering.prototypes ${config.clustering.prototypes}; ${gib(pixels)} for the pixels of train.batch ${config.train.batch}), and this machine has ${gib(machine)}: lower them`,
+  );
+}
+
+/** Bytes of this machine, or of what its container grants. */
+function machineMemory(): number {
+  const granted = process.constrainedMemory();
+  return granted > 0 ? Math.min(granted, totalmem()) : totalmem();
 }
 
 /** Bytes of a checkpoint. */

@@ -18,6 +18,7 @@ import { environment } from '../results/environment.js';
 import { memoryLine, type StepMemory, stepMemory } from './cost.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
+import { learningWarnings, uniformTargets } from './learning.js';
 import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
 import {
   checkRunFolder,
@@ -42,6 +43,8 @@ export interface PretrainResult extends Omit<StepReport, 'health' | 'secondsLeft
   stopped: string | null;
   /** null where no step was taken. */
   memory: StepMemory | null;
+  /** Why it may have learnt little, and what would help. */
+  warnings: string[];
 }
 
 export interface PretrainOptions {
@@ -120,6 +123,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     skippedImages: skipped,
     stopped: null,
     memory,
+    warnings: [
+      ...learningWarnings(config),
+      ...(report ? [uniformTargets(config, report.step, report.targetEntropy)] : []),
+    ].filter((text) => text !== undefined),
   });
   const evaluate = async (path: string, step: number): Promise<void> => {
     if (!o.evals?.due(step, step >= steps)) return;
@@ -142,6 +149,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     `${found.known ? `resuming ${folder} at step ${start} of` : `${folder}:`} ${steps} steps of ${batch} images ` +
       `from ${o.source.uri} on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads)`,
   );
+  for (const text of learningWarnings(config)) log.say(`warning: ${text}`);
   if (found.engineChanges.length > 0)
     log.say(`engine changed at step ${start}: ${found.engineChanges.join('; ')}`);
 
@@ -215,6 +223,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     let badSteps = metrics.badSteps;
     let named = 0;
     let dying = false;
+    let uniform = false;
     let clock = { begin: 0, waited: 0 };
     for (let step = start; step < steps; step++) {
       if (step > start) drawn = await unlessStopped(batches.next(step), o.signal);
@@ -258,6 +267,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
           log.say(`step ${step + 1}: ${Math.round(100 * deadShare)} % of the prototypes are dead`);
         dying = many;
       }
+
+      const poor = looked ? uniformTargets(config, step + 1, report.targetEntropy) : undefined;
+      if (poor !== undefined && !uniform) log.say(`warning: step ${step + 1}: ${poor}`);
+      uniform ||= poor !== undefined;
 
       badSteps = isFiniteStep(report) ? 0 : badSteps + 1;
       if (badSteps > 0) log.say(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);

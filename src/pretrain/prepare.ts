@@ -4,6 +4,7 @@ import { type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ImageSource, openSource } from '../images/index.js';
 import { modelSizes, patchCounts } from '../model/sizes.js';
+import { checkLearning } from './learning.js';
 import type { RunIdentity } from './run_folder.js';
 
 export interface PreparedRun {
@@ -48,6 +49,9 @@ export function microBatches(
 /** @throws UsageError, EngineError or DataError: one line that says what to change */
 export async function prepareRun(config: Config): Promise<PreparedRun> {
   checkSizes(config);
+  checkLearning(config);
+  const { checkMemory } = await import('./cost.js');
+  checkMemory(config);
   const s = modelSizes(config);
   const source = await openSource(config.data.source, { split: 'train', size: Math.max(s.height, s.width) });
   const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick

@@ -1,9 +1,8 @@
 // Protocol files: what an evaluation's numbers depend on, by name or path, and the card that names them.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parse } from 'yaml';
 import type { z } from 'zod';
-import { presetsDirectory } from '../../config/index.js';
+import { presetsDirectory, readYaml } from '../../config/index.js';
 import { UsageError } from '../../errors.js';
 import { classificationProtocolSchema } from '../classification/protocol.js';
 import { segmentationProtocolSchema } from '../segmentation/protocol.js';
@@ -46,12 +45,7 @@ export function loadProtocol<S extends ProtocolSection>(nameOrFile: string, sect
       `no protocol ${nameOrFile}; accepted: ${protocolNames().join(', ')}, or the path of a YAML file`,
     );
   }
-  let values: unknown;
-  try {
-    values = parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`${file} is not YAML: ${(error as Error).message.split('\n')[0]}`);
-  }
+  const values = readYaml(file, 'protocol');
   const keys = values !== null && typeof values === 'object' ? Object.keys(values) : [];
   const unknown = keys.find((key) => !Object.hasOwn(SECTIONS, key));
   if (unknown !== undefined) {
