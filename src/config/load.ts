@@ -34,13 +34,13 @@ export interface ConfigRequest {
  */
 export function loadConfig(request: ConfigRequest = {}): { config: Config; source: string } {
   const layers: Layer[] = request.preset === undefined ? [] : fileLayers(presetFile(request.preset));
-  const file = layers[0]?.origin;
+  const files = [...layers];
   for (const text of request.sets ?? []) layers.push(setLayer(text));
   for (const [key, value] of Object.entries(request.overrides ?? {})) {
     if (value !== undefined) layers.push({ origin: 'a flag', values: nested(key, value) });
   }
   const config = resolveLayers(layers);
-  if (file !== undefined) refuseUnsaid(file, layers);
+  if (files.length > 0) refuseUnsaid(files, layers);
   return { config, source: request.preset ?? 'defaults' };
 }
 
@@ -48,13 +48,17 @@ export function loadConfig(request: ConfigRequest = {}): { config: Config; sourc
 const SAID = ['model.width', 'model.depth', 'train.batch'];
 
 /** @throws UsageError where neither the file nor anything above it says how large the run is */
-function refuseUnsaid(file: string, layers: readonly Layer[]): void {
+function refuseUnsaid(files: readonly Layer[], layers: readonly Layer[]): void {
   const said = new Set(layers.flatMap(({ values }) => [...flatten(values).keys()]));
   const missing = SAID.filter((key) => !said.has(key));
   if (missing.length === 0) return;
-  const what = said.size === 0 ? 'sets nothing' : `extends nothing and does not set ${missing.join(', ')}`;
+  const { origin, values } = files[0]!;
+  const what =
+    Object.keys(values).length === 0
+      ? 'sets nothing'
+      : `extends nothing and does not set ${missing.join(', ')}`;
   throw new UsageError(
-    `${shown(file)} ${what}, and the defaults are a ViT-L/14 at a batch of 16,384: write "extends: quickstart" (or another preset) and what to change, or "extends: vit-l-14" for that run`,
+    `${shown(origin)} ${what}, and the defaults are a ViT-L/14 at a batch of 16,384: write "extends: quickstart" (or another preset) and what to change, or "extends: vit-l-14" for that run`,
   );
 }
 

@@ -1,5 +1,6 @@
 // Whether the rows of a table may stand in one table: made under one protocol card, on the same test images.
 import { DataError } from '../../errors.js';
+import { protocolKey, sharedCard } from '../../results/comparable.js';
 import type { Study } from './study.js';
 
 /**
@@ -12,9 +13,9 @@ export function checkProtocols(study: Study, goOn: boolean): string[] {
     const cells = study.cells.filter(({ evaluation, record }) => evaluation === name && record?.protocol);
     const kinds = new Map<string, { card: Record<string, unknown>; arms: Set<string> }>();
     for (const { arm, record } of cells) {
-      const key = `${record!.protocol!.hash} ${record!.tests.map(({ identity, images }) => `${identity} ${images}`).join(' ')}`;
+      const key = `${protocolKey(record!)} ${record!.tests.map(({ identity, images }) => `${identity} ${images}`).join(' ')}`;
       const kind = kinds.get(key) ?? {
-        card: { ...record!.protocol!.card, tests: record!.tests },
+        card: { ...sharedCard(record!), tests: record!.tests },
         arms: new Set(),
       };
       kind.arms.add(study.plan.arms[arm]!.name);
@@ -24,7 +25,7 @@ export function checkProtocols(study: Study, goOn: boolean): string[] {
     const [first, ...rest] = [...kinds.values()];
     for (const other of rest) {
       const keys = Object.keys({ ...first!.card, ...other.card }).filter(
-        (key) => key !== 'features' && JSON.stringify(first!.card[key]) !== JSON.stringify(other.card[key]),
+        (key) => JSON.stringify(first!.card[key]) !== JSON.stringify(other.card[key]),
       );
       faults.push(
         `evaluation ${name}: ${[...other.arms].join(', ')} and ${[...first!.arms].join(', ')} were evaluated under different protocols (${keys.join(', ')} differ)`,
