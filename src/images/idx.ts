@@ -1,11 +1,13 @@
 // IDX files (the format of MNIST and Fashion-MNIST), gzipped or not, as an image source.
 
-import { readFile, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import { constants, gunzip, gunzipSync } from 'node:zlib';
 import { DataError } from '../errors.js';
 import { sha256 } from '../files/hash.js';
+import { readRegular } from '../files/read.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 
@@ -108,37 +110,56 @@ interface IdxFile {
   values: Uint8Array;
 }
 
+/** The most bytes of an IDX file, uncompressed: 1.3 million pictures of 28 x 28 pixels. */
+const MOST_BYTES = 2 ** 30;
+/** Compressed bytes that hold every header. */
+const HEAD = 4096;
+
 async function readIdxFile(directory: string, name: string, magic: number): Promise<IdxFile> {
   // Mirrors of MNIST also write the third dash as a dot.
   const names = [name, name.replace('-idx', '.idx')].flatMap((n) => [`${n}.gz`, n]);
-  let file = '';
-  let bytes: Uint8Array | undefined;
-  for (const candidate of names) {
-    file = join(directory, candidate);
-    try {
-      bytes = await readFile(file);
-      break;
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT') throw new DataError(`${file} cannot be read: ${code}`, { file });
-    }
-  }
-  if (!bytes) {
+  const file = names.map((candidate) => join(directory, candidate)).find(existsSync);
+  if (file === undefined) {
     throw new DataError(`${directory} has no ${name}[.gz]: ${HOW_TO_GET}`, { folder: directory });
   }
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
-    try {
-      bytes = await promisify(gunzip)(bytes);
-    } catch (error) {
-      throw new DataError(`${file} cannot be decompressed: ${(error as Error).message}; copy it again`, {
-        file,
-      });
+  const stored = readRegular(file, MOST_BYTES);
+  const zipped = stored[0] === 0x1f && stored[1] === 0x8b;
+  try {
+    const head = zipped
+      ? gunzipSync(stored.subarray(0, HEAD), { finishFlush: constants.Z_SYNC_FLUSH })
+      : stored;
+    const { sizes, header, length } = readIdxHeader(file, head, magic);
+    // one byte more than there may be: enough to see that there are more, no room for a bomb
+    const bytes = zipped ? await promisify(gunzip)(stored, { maxOutputLength: length + 1 }) : stored;
+    if (bytes.length > length) throw leftOver(file);
+    if (bytes.length < length) {
+      throw new DataError(
+        `${file} is truncated: ${bytes.length} bytes, its header promises ${length}; copy it again`,
+        { file },
+      );
     }
+    return { file, bytes, sizes, values: bytes.subarray(header) };
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw leftOver(file);
+    throw new DataError(`${file} cannot be decompressed: ${(error as Error).message}; copy it again`, {
+      file,
+    });
   }
-  return { file, bytes, ...parseIdx(file, bytes, magic) };
 }
 
-function parseIdx(file: string, bytes: Uint8Array, magic: number): { sizes: number[]; values: Uint8Array } {
+function leftOver(file: string): DataError {
+  return new DataError(`${file} has bytes left over after those that its header promises; copy it again`, {
+    file,
+  });
+}
+
+/** The sizes that an IDX header names, its own length, and that of the whole file, in bytes. Throws DataError. */
+function readIdxHeader(
+  file: string,
+  bytes: Uint8Array,
+  magic: number,
+): { sizes: number[]; header: number; length: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const dimensions = magic & 0xff;
   const header = 4 + 4 * dimensions;
@@ -150,17 +171,21 @@ function parseIdx(file: string, bytes: Uint8Array, magic: number): { sizes: numb
       { file },
     );
   }
-  const sizes: number[] = [];
-  for (let d = 0; d < dimensions && bytes.length >= header; d++) sizes.push(view.getUint32(4 + 4 * d));
-  const expected = header + sizes.reduce((product, size) => product * size, 1);
-  if (bytes.length !== expected || sizes.length === 0) {
-    const kind = bytes.length < expected || sizes.length === 0 ? 'is truncated' : 'has bytes left over';
+  if (bytes.length < header) {
     throw new DataError(
-      `${file} ${kind}: ${bytes.length} bytes, its header promises ${expected}; copy it again`,
+      `${file} is truncated: ${bytes.length} bytes, its header has ${header}; copy it again`,
       {
         file,
       },
     );
   }
-  return { sizes, values: bytes.subarray(header) };
+  const sizes = Array.from({ length: dimensions }, (_, d) => view.getUint32(4 + 4 * d));
+  const length = header + sizes.reduce((product, size) => product * size, 1);
+  if (length > MOST_BYTES) {
+    throw new DataError(
+      `${file} promises ${sizes.join(' x ')} values; files of up to ${MOST_BYTES.toLocaleString('en-US')} bytes are read`,
+      { file },
+    );
+  }
+  return { sizes, header, length };
 }

@@ -23,11 +23,16 @@ const TAG = {
   bits: 258,
   compression: 259,
   photometric: 262,
+  strips: 273,
   orientation: 274,
   bands: 277,
+  stripBytes: 279,
   colourMap: 320,
+  tiles: 324,
+  tileBytes: 325,
   extra: 338,
   format: 339,
+  jpegTables: 347,
 };
 const JPEG_COMPRESSION = 7;
 /** The photometric interpretations that are read, and how many bands each needs. */
@@ -57,12 +62,12 @@ const SAMPLES = {
   5: 'complex',
   6: 'complex',
 } as const;
-const BYTES_OF_TYPE: Record<number, number> = { 1: 1, 3: 2, 4: 4, 16: 8 };
+const BYTES_OF_TYPE: Record<number, number> = { 1: 1, 3: 2, 4: 4, 7: 1, 16: 8 };
 const MOST_DIRECTORIES = 4096;
 const MOST_VALUES = 3 * 65536; // a colour map of 16 bits; every other tag that is read has fewer
 
 /**
- * Reads the tags of a TIFF or BigTIFF file. Throws DataError naming the file for tags that lie outside of it, and for pixels whose meaning is
+ * Reads the tags of a TIFF or BigTIFF file. Throws DataError naming the file for tags and pixels that lie outside of it, and for pixels whose meaning is
  * not plain: bands that are neither grey, RGB nor CMYK, or beside these anything but one alpha band, and colour spaces other than those.
  */
 export function readTiff(path: string, bytes: Buffer): TiffHeader {
@@ -70,6 +75,7 @@ export function readTiff(path: string, bytes: Buffer): TiffHeader {
   const directories = listDirectories(bytes, () => wrong('cannot be decoded: its TIFF tags are damaged'));
   const first = directories[0];
   if (!first) throw wrong('cannot be decoded: a TIFF file without a picture');
+  checkWhole(first, bytes.length, wrong);
   const one = (tag: number, fallback: number): number => first.get(tag)?.[0] ?? fallback;
   const bands = one(TAG.bands, 1);
   const bits = first.get(TAG.bits) ?? [1];
@@ -88,6 +94,18 @@ export function readTiff(path: string, bytes: Buffer): TiffHeader {
     colours: coloursOf(first, bands, wrong),
     pages: directories.filter((tags) => ((tags.get(TAG.subfile)?.[0] ?? 0) & 0b101) === 0).length || 1,
   };
+}
+
+/** Throws where pixels lie beyond the end: libtiff takes them for grey where JPEG compresses them. */
+function checkWhole(tags: Map<number, number[]>, length: number, wrong: (what: string) => DataError): void {
+  for (const [offsets, counts] of [
+    [tags.get(TAG.strips), tags.get(TAG.stripBytes)],
+    [tags.get(TAG.tiles), tags.get(TAG.tileBytes)],
+  ]) {
+    if (offsets?.some((offset, i) => offset + (counts?.[i] ?? 0) > length)) {
+      throw wrong('cannot be decoded: the file is cut short; copy it again');
+    }
+  }
 }
 
 /** The orientation that EXIF data (a TIFF file without pixels) names, 1 to 8; 1 without one, or where it cannot be read. */

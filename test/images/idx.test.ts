@@ -1,6 +1,7 @@
 // IDX files: reading them, gzipped or not, and one clear line for each way in which they can be wrong.
 
-import { rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -64,6 +65,56 @@ describe('idx sources', () => {
     expect(error).toBeInstanceOf(DataError);
     expect(error.message).toContain(join(bad, file));
     expect(error.message).toContain(words);
+  });
+
+  it.each([
+    [
+      'a bomb behind an honest header',
+      idxBytes([12, 28, 28], new Uint8Array(2 ** 24)),
+      'has bytes left over',
+    ],
+    [
+      'a header that promises too much',
+      idxBytes([60_000, 28, 28], []),
+      'is truncated: 16 bytes, its header promises 47040016',
+    ],
+    [
+      'a header of 2^32 - 1 images',
+      idxBytes([0xffffffff, 28, 28], [0]),
+      'promises 4294967295 x 28 x 28 values',
+    ],
+    [
+      'a header that is a bomb itself',
+      idxBytes([1, 0xffffffff, 0xffffffff], [0]),
+      '1 x 4294967295 x 4294967295',
+    ],
+    ['zeros without end', Buffer.alloc(2 ** 24), 'magic number is 0x00000000'],
+    ['no bytes', Buffer.alloc(0), 'magic number is missing'],
+    ['half a header', Buffer.from([0, 0, 8, 3, 0, 0]), 'is truncated: 6 bytes, its header has 16'],
+  ])('gzip of %s ends at once', async (name, bytes, words) => {
+    const bad = writeIdx(join(folder, name), { train: 12, test: 5 }, true);
+    const file = put(join(bad, 'train-images-idx3-ubyte.gz'), gzipSync(bytes));
+    const error = await failure(() => openSource(`idx:${bad}`));
+    expect(error).toBeInstanceOf(DataError);
+    expect(error.message).toContain(file);
+    expect(error.message).toContain(words);
+  });
+
+  it('damaged or cut gzip files and FIFOs are named', async () => {
+    const bad = writeIdx(join(folder, 'bad-gzip'), { train: 12, test: 5 }, true);
+    const file = join(bad, 'train-images-idx3-ubyte.gz');
+    const whole = readFileSync(file);
+    const flipped = Buffer.from(whole);
+    flipped.fill(0x55, 20, 40);
+    for (const bytes of [whole.subarray(0, whole.length - 12), flipped, whole.subarray(0, 5)]) {
+      put(file, bytes);
+      const { message } = await failure(() => openSource(`idx:${bad}`));
+      expect(message).toContain(file);
+      expect(message).toMatch(/cannot be decompressed|is truncated|magic number/);
+    }
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+    expect((await failure(() => openSource(`idx:${bad}`))).message).toContain(`${file} is a FIFO`);
   });
 
   it('says what is missing and how to get it', async () => {
