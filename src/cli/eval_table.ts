@@ -1,14 +1,24 @@
 // Tables of evaluations: for a terminal, and as CSV.
 import Table from 'cli-table3';
-import { stringify } from 'csv-stringify/sync';
+import { csvText } from '../files/csv.js';
+import { shown } from '../files/text.js';
 import type { Comparison, RecordFile } from '../probes/evaluation/compare.js';
 import type { Evaluation } from '../probes/evaluation/evaluate.js';
 import type { EvaluationPlan } from '../probes/evaluation/plan.js';
+import { percent, rangeText, signed } from '../report/formats/words.js';
+import { recordedInterval } from '../results/bounds.js';
 import type { Result } from '../results/record.js';
 import { duration } from './progress.js';
 
-const percent = (x: number | null): string => (x === null ? '-' : (100 * x).toFixed(1));
-const signed = (x: number): string => `${x >= 0 ? '+' : '−'}${Math.abs(100 * x).toFixed(1)}`;
+/** A score in per cent with its interval, where it has one. */
+function scoreText(result: Result): string {
+  const interval = recordedInterval(result);
+  return `${percent(result.value)}${interval ? ` ${rangeText(interval.low, interval.high)}` : ''}`;
+}
+
+/** A paired difference with its interval, in per cent. */
+const differenceText = ({ difference: { value, low, high } }: Comparison): string =>
+  `${signed(value)} ${rangeText(low, high, signed)}`.trimEnd();
 
 /** Scores by row: everything of a result that is not the encoder's. */
 const rowOf = ({
@@ -58,7 +68,7 @@ export function evaluationTable(
   let text = '';
   for (const test of tests) {
     const table = new Table({
-      head: ['head', 'source', 'metric', ...evaluations.map(({ label }) => label)],
+      head: ['head', 'source', 'metric', ...evaluations.map(({ label }) => shown(label))],
       style: { head: [], border: [], compact: true },
     });
     for (const { row, metric } of rowsOf(evaluations, test)) {
@@ -66,28 +76,25 @@ export function evaluationTable(
       const cells = evaluations.map(({ record }, i) => {
         const result = record.results.find((r) => rowOf(r) === row);
         if (!result) return 'n/a';
-        const { value, interval } = result;
-        const cell = `${percent(value)}${interval ? ` [${percent(interval.low)}, ${percent(interval.high)}]` : ''}`;
+        const cell = scoreText(result);
         const paired = i > 0 ? comparisons[i - 1]?.find((c) => rowOf(c) === row) : undefined;
-        if (!paired) return cell;
-        const { value: by, low, high } = paired.difference;
-        return `${cell}\nfirst ${signed(by)} [${signed(low)}, ${signed(high)}]`;
+        return paired ? `${cell}\nfirst ${differenceText(paired)}` : cell;
       });
       table.push([head, source, metric, ...cells]);
     }
     const n = evaluations[0]!.record.results.find((r) => r.test === test)?.n;
-    text += `${test}: ${n} test images, %\n${table.toString()}\n`;
+    text += `${shown(test)}: ${n} test images, %\n${table.toString()}\n`;
   }
   const { protocol } = evaluations[0]!.record;
-  text += `protocol   ${protocol.name} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;
+  text += `protocol   ${shown(protocol.name)} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;
   text += evaluations.length > 1 ? '; "first": the first encoder minus this one, paired\n' : '\n';
   for (const { label, file, fresh, record } of evaluations) {
-    text += `record     ${file} (${label}${fresh ? '' : ', was there; --force evaluates again'})\n`;
-    for (const note of record.notes) text += `note       ${label}: ${note}\n`;
+    text += `record     ${shown(file)} (${shown(label)}${fresh ? '' : ', was there; --force evaluates again'})\n`;
+    for (const note of record.notes) text += `note       ${shown(`${label}: ${note}`)}\n`;
   }
   for (const [i, { source }] of evaluations[0]!.record.tests.entries()) {
     const reads = Math.max(...evaluations.map(({ record }) => record.tests[i]!.reads));
-    text += `test reads ${reads} of ${source} so far, by all encoders of this folder\n`;
+    text += `test reads ${reads} of ${shown(source)} so far, by all encoders of this folder\n`;
   }
   return text;
 }
@@ -100,20 +107,22 @@ export function comparisonTable(a: RecordFile, b: RecordFile, comparisons: reado
   });
   for (const c of comparisons) {
     const { value, low, high } = c.difference;
-    const paired = `${signed(value)} [${signed(low)}, ${signed(high)}]`;
-    const says = c.differ ? (value > 0 ? 'a is better' : 'b is better') : 'not shown';
+    const known = Number.isFinite(low) && Number.isFinite(high);
+    const says = !known ? 'not known' : c.differ ? (value > 0 ? 'a is better' : 'b is better') : 'not shown';
     table.push([
-      c.test,
+      shown(c.test),
       c.head,
       c.source,
       metricName(c).replace('\n', ' '),
       percent(c.a),
       percent(c.b),
-      paired,
+      differenceText(c),
       says,
     ]);
   }
-  return `a          ${a.record.encoder.name} (${a.file})\nb          ${b.record.encoder.name} (${b.file})\n${table.toString()}`;
+  const line = (name: string, { record, file }: RecordFile): string =>
+    `${name}          ${shown(`${record.encoder.name} (${file})`)}\n`;
+  return `${line('a', a)}${line('b', b)}${table.toString()}`;
 }
 
 /** One line a result; shares, not per cent. */
@@ -133,8 +142,8 @@ export function evaluationCsv(
         metric: result.metric,
         convention: result.convention,
         value: result.value,
-        low: result.interval?.low,
-        high: result.interval?.high,
+        low: recordedInterval(result)?.low,
+        high: recordedInterval(result)?.high,
         n: result.n,
         selected: result.selected ? JSON.stringify(result.selected) : '',
         first_minus_this: paired?.difference.value,
@@ -145,7 +154,7 @@ export function evaluationCsv(
       };
     }),
   );
-  return stringify(rows, { header: true });
+  return csvText(rows);
 }
 
 const size = (bytes: number): string =>

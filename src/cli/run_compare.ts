@@ -1,6 +1,6 @@
 // What `capi eval compare` does and prints.
 import { existsSync, statSync } from 'node:fs';
-import { UsageError } from '../errors.js';
+import { EXIT, UsageError } from '../errors.js';
 import { compareRecords, type RecordFile } from '../probes/evaluation/compare.js';
 import { findRecord, readRecord } from '../results/record.js';
 import { comparisonTable } from './eval_table.js';
@@ -24,6 +24,14 @@ export async function runCompare(a: string, b: string, log: (text: string) => vo
   const warnings = sameProtocol
     ? []
     : ['the records are of different protocols or settings: see protocol.card of both'];
+  const unknown = comparisons.filter(
+    ({ difference: { low, high } }) => !(Number.isFinite(low) && Number.isFinite(high)),
+  );
+  if (unknown.length > 0)
+    warnings.push(
+      `${unknown.length} of ${comparisons.length} differences have no interval: nothing can be said of them`,
+    );
+  if (unknown.length === comparisons.length) process.exitCode = EXIT.unexpected;
   log(comparisonTable(first, second, comparisons));
   for (const warning of warnings) log(`warning: ${warning}`);
   return {

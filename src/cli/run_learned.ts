@@ -5,6 +5,7 @@ import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { encodePng, paintLabels, type RawImage } from '../images/index.js';
 import { type LearnedPicture, type LearnedResult, whatItLearned } from '../probes/learned.js';
+import { percent, rangeText } from '../report/formats/words.js';
 
 export interface LearnedFlags {
   run: string;
@@ -71,12 +72,12 @@ function pictureSheet(pictures: LearnedPicture[]): RawImage {
 
 /** The result in four lines. */
 export function learnedText(r: LearnedResult): string {
-  const percent = (x: number): string => (100 * x).toFixed(1);
   const { difference, ratio } = r.comparison;
+  const times = (x: number): string => (Number.isFinite(x) ? x.toFixed(2) : '-');
   return (
     `mIoU of logistic regression on patch features, ${r.testImages} test images (${r.source})\n` +
     `  trained    ${percent(r.trained.miou)} %   pixel accuracy ${percent(r.trained.accuracy)} %\n` +
     `  untrained  ${percent(r.untrained.miou)} %   pixel accuracy ${percent(r.untrained.accuracy)} %\n` +
-    `  difference ${percent(difference.value)} points, 95 % interval [${percent(difference.low)}, ${percent(difference.high)}]; ratio ${ratio.value.toFixed(2)} [${ratio.low.toFixed(2)}, ${ratio.high.toFixed(2)}]\n`
+    `  difference ${percent(difference.value)} points, 95 % interval ${rangeText(difference.low, difference.high)}; ratio ${times(ratio.value)} [${times(ratio.low)}, ${times(ratio.high)}]\n`
   );
 }

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { writeFailure, writeText, writeWhole } from '../files/write.js';
 import { renderSvg } from '../images/index.js';
 import { checkProtocols } from '../report/ablation/protocols.js';
@@ -15,6 +16,7 @@ import { rowsCsv, summaryCsv } from '../report/formats/rows.js';
 import { reportPage } from '../report/html/ablation.js';
 import { CELL, cellFolder } from '../results/cell.js';
 import { checkCell } from '../scores/recompute.js';
+import { commandLine } from '../shell.js';
 
 export interface ReportFlags {
   results: readonly string[];
@@ -26,6 +28,7 @@ export interface ReportFlags {
 }
 
 const FORMATS = ['md', 'csv', 'latex', 'html'];
+const DEFAULT_FORMATS = FORMATS.join(',');
 
 /** Returns the files that were written, and the numbers. @throws UsageError, DataError */
 export async function runReport(flags: ReportFlags): Promise<object> {
@@ -40,15 +43,22 @@ export async function runReport(flags: ReportFlags): Promise<object> {
   for (const folder of flags.results) {
     const study = await Study.open(folder);
     await checkCells(study);
-    const footnotes = checkProtocols(study, flags.mixed);
-    const report = await reportOf(study);
+    const report = await reportOf(study, checkProtocols(study, flags.mixed));
     const out = flags.out ?? folder;
-    const files = await write(report, formats, out, { paper: flags.paper, footnotes });
+    const options = { paper: flags.paper, command: commandOf(folder, flags) };
+    const files = await write(report, formats, out, options);
     if (!flags.quiet)
       process.stdout.write(
-        `${markdown(report, { paper: flags.paper, footnotes, charts: [] })}\nwritten to ${out}: ${files.join(', ')}\n`,
+        `${markdown(report, { ...options, charts: [] })}\nwritten to ${shown(out)}: ${files.join(', ')}\n`,
       );
-    reports.push({ ablation: study.plan.name, out, files, columns: jsonOf(report) });
+    reports.push({
+      ablation: study.plan.name,
+      out,
+      files,
+      notes: report.notes,
+      command: options.command,
+      columns: jsonOf(report),
+    });
   }
   return { reports };
 }
@@ -61,11 +71,21 @@ async function checkCells(study: Study): Promise<void> {
   }
 }
 
+/** The command that makes a report again, of one folder. */
+const commandOf = (folder: string, { format, out, paper, mixed }: ReportFlags): string =>
+  commandLine([
+    ...['report', folder],
+    ...(paper ? ['--paper'] : []),
+    ...(mixed ? ['--mixed-protocols'] : []),
+    ...(format === DEFAULT_FORMATS ? [] : ['--format', format]),
+    ...(out === undefined ? [] : ['--out', out]),
+  ]);
+
 async function write(
   report: Report,
   formats: readonly string[],
   out: string,
-  o: { paper: boolean; footnotes: readonly string[] },
+  o: { paper: boolean; command: string },
 ): Promise<string[]> {
   const files: string[] = [];
   const put = async (name: string, content: string | Uint8Array): Promise<void> => {
@@ -91,7 +111,7 @@ async function write(
     await put('report.md', markdown(report, { ...o, charts: links }));
   }
   if (formats.includes('latex')) {
-    await put('tables.tex', latexTables(report, o.paper));
+    await put('tables.tex', latexTables(report, o.paper, o.command));
     await put('report.tex', latexDocument(titleOf(report)));
   }
   if (formats.includes('html')) {
@@ -105,24 +125,30 @@ async function write(
   return files;
 }
 
-const finite = (x: number | undefined): number | null => (x === undefined || Number.isNaN(x) ? null : x);
+const finite = (x: number | undefined): number | null => (x !== undefined && Number.isFinite(x) ? x : null);
 
 const jsonOf = ({ study, headline, others }: Report) =>
   [...headline, ...others].map(({ column, entries, agreement }) => ({
     column: column.key,
     headline: column.headline,
-    agreement: agreement ?? null,
+    agreement: agreement
+      ? { ...agreement, spearman: finite(agreement.spearman), kendall: finite(agreement.kendall) }
+      : null,
     arms: entries.map((e, arm) => ({
       arm: study.plan.arms[arm]!.name,
       mean: finite(e.mean),
       deviation: finite(e.deviation),
       n: e.n,
+      planned: e.seeds.length,
+      best: e.best,
       states: e.seeds.map(({ state }) => state),
       difference: finite(e.difference?.value),
       low: finite(e.difference?.low),
       high: finite(e.difference?.high),
       p: finite(e.difference?.p),
       p_holm: finite(e.difference?.adjusted),
+      images: e.difference?.images ?? null,
       paper: finite(e.paper),
+      caveats: e.caveats.map(({ kind, text }) => ({ kind, text })),
     })),
   }));

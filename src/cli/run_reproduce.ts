@@ -7,10 +7,12 @@ import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { parseConfig } from '../config/index.js';
 import type { Mapping } from '../config/keys.js';
 import { openEngine } from '../engine/select.js';
-import { EXIT, UsageError } from '../errors.js';
+import { DataError, EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
+import { shown } from '../files/text.js';
 import { checkRecord } from '../probes/evaluation/check.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
+import { recordedInterval } from '../results/bounds.js';
 import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
 import { readCounts } from '../results/counts.js';
 import { type EvaluationRecord, type Result, readRecord, sameScore } from '../results/record.js';
@@ -32,10 +34,11 @@ export interface Judged {
   metric: string;
   convention: string;
   test: string;
-  recorded: number;
+  /** null for a score over nothing. */
+  recorded: number | null;
   /** null where the new evaluation has no such score. */
   again: number | null;
-  /** Half the width of the recorded 95 % interval over test images. */
+  /** Half the width of the recorded 95 % interval over test images, above 0 for a score of 0 or 1 too (results/bounds.ts). */
   tolerance: number | null;
   verdict: 'equal' | 'within' | 'outside' | 'not judged';
 }
@@ -49,6 +52,12 @@ export async function runReproduce(flags: ReproduceFlags): Promise<object> {
   const isCell = basename(flags.record) === CELL;
   const record = isCell ? await readCell(flags.record) : await readRecord(flags.record);
   await checkScoresOf(flags.record, record);
+  const names = [record.id, ...('run' in record ? [record.run.id] : [])];
+  const path = names.find((name) => !/^\w[^/\\]*$/.test(name));
+  if (path !== undefined)
+    throw new DataError(
+      `${flags.record}: ${JSON.stringify(path)} names a run or evaluation and is no plain name`,
+    );
   const out = flags.out ?? `runs/reproduce-${record.id}`;
   if (existsSync(out) && readdirSync(out).length > 0 && !existsSync(join(out, isCell ? 'runs' : record.id))) {
     throw new UsageError(`${out} holds other files: choose another folder with --out`);
@@ -56,11 +65,11 @@ export async function runReproduce(flags: ReproduceFlags): Promise<object> {
   const again = isCell
     ? await cellAgain(record as CellRecord, out, flags.quiet)
     : await evaluationAgain(record as EvaluationRecord, out, flags.quiet);
-  const judged = record.results.map((r) => judge(r, again));
-  const worst = judged.filter(({ verdict }) => verdict === 'outside').length;
-  if (worst > 0) process.exitCode = EXIT.unexpected;
-  if (!flags.quiet) process.stdout.write(judgedText(judged, out));
-  return { record: flags.record, out, reproduced: worst === 0, scores: judged };
+  const judged = record.results.map((r) => judge(r, again.results));
+  const faults = faultsOf(record, again, judged);
+  if (faults.length > 0) process.exitCode = EXIT.unexpected;
+  if (!flags.quiet) process.stdout.write(judgedText(judged, faults, out));
+  return { record: flags.record, out, reproduced: faults.length === 0, faults, scores: judged };
 }
 
 /** Compares the scores of a record with the counts or predictions beside it, where they are there. @throws DataError */
@@ -73,7 +82,21 @@ async function checkScoresOf(file: string, record: CellRecord | EvaluationRecord
   }
 }
 
-async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promise<Result[]> {
+type AnyRecord = CellRecord | EvaluationRecord;
+
+/** Why a record cannot be called reproduced: none where it can. A record of a run that diverged has no scores to judge, only that. */
+function faultsOf(record: AnyRecord, again: AnyRecord, judged: readonly Judged[]): string[] {
+  const faults: string[] = [];
+  const [before, now] = [record, again].map((r) => ('run' in r ? r.run.state : 'done'));
+  if (before !== now) faults.push(`the run was ${before} and is ${now} now`);
+  const outside = judged.filter(({ verdict }) => verdict === 'outside').length;
+  if (outside > 0) faults.push(`${outside} of ${judged.length} scores lie outside of their tolerance`);
+  const met = judged.some(({ verdict }) => verdict !== 'not judged');
+  if (!met && before !== 'diverged') faults.push('the record has no score that can be judged');
+  return faults;
+}
+
+async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promise<CellRecord> {
   const config = parseConfig(record.config as Mapping, 'the record');
   const { request, task, evaluation, seed, probe_seed: probeSeed } = record;
   const run = { id: record.run.id, arm: 0, seed, config };
@@ -114,10 +137,14 @@ async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promi
     await pretrainStage(out, run, stored, watch);
     if (!(await findCell(out, record.id))) await evaluateStage(out, run, cell, stored, watch);
   }).finally(() => progress.end());
-  return (await findCell(out, record.id))!.results;
+  return (await findCell(out, record.id))!;
 }
 
-async function evaluationAgain(record: EvaluationRecord, out: string, quiet: boolean): Promise<Result[]> {
+async function evaluationAgain(
+  record: EvaluationRecord,
+  out: string,
+  quiet: boolean,
+): Promise<EvaluationRecord> {
   const made = record.environment as { threads?: number | null };
   const { engine: kind, extractor } = record.protocol.card as Record<
     'engine' | 'extractor',
@@ -154,7 +181,7 @@ async function evaluationAgain(record: EvaluationRecord, out: string, quiet: boo
       `${record.encoder.name} is another encoder now than the record's: its weights differ`,
     );
   }
-  return done!.record.results;
+  return done!.record;
 }
 
 /** Rounding of another machine's libraries stays below this. */
@@ -163,8 +190,8 @@ const EQUAL = 1e-9;
 function judge(r: Result, again: readonly Result[]): Judged {
   const same = again.find((o) => o.test === r.test && sameScore(o, r));
   const value = same?.value ?? null;
-  const { low, high } = r.interval ?? { low: null, high: null };
-  const tolerance = low !== null && high !== null ? (high - low) / 2 : null;
+  const interval = recordedInterval(r);
+  const tolerance = interval && interval.high > interval.low ? (interval.high - interval.low) / 2 : null;
   const { source, head, metric, convention, test } = r;
   const base = {
     source,
@@ -172,32 +199,34 @@ function judge(r: Result, again: readonly Result[]): Judged {
     metric,
     convention,
     test,
-    recorded: r.value ?? Number.NaN,
+    recorded: r.value,
     again: value,
     tolerance,
   };
   if (r.value === null || value === null)
-    return { ...base, verdict: r.value === value ? 'equal' : 'outside' };
+    return { ...base, verdict: r.value === value ? 'not judged' : 'outside' };
   const away = Math.abs(value - r.value);
   if (away < EQUAL) return { ...base, verdict: 'equal' };
   if (tolerance === null) return { ...base, verdict: 'not judged' };
   return { ...base, verdict: away <= tolerance ? 'within' : 'outside' };
 }
 
-function judgedText(judged: readonly Judged[], out: string): string {
-  const percent = (x: number | null): string => (x === null || Number.isNaN(x) ? '-' : (100 * x).toFixed(2));
+function judgedText(judged: readonly Judged[], faults: readonly string[], out: string): string {
+  const percent = (x: number | null): string => (x === null ? '-' : (100 * x).toFixed(2));
   const rows = judged.map((j) => [
-    `${j.head}`,
-    j.source,
-    `${j.metric} (${j.convention})`,
+    shown(j.head),
+    shown(j.source),
+    shown(`${j.metric} (${j.convention})`),
     percent(j.recorded),
     percent(j.again),
     percent(j.tolerance),
     j.verdict,
   ]);
   const count = (verdict: Judged['verdict']): number => judged.filter((j) => j.verdict === verdict).length;
+  const unjudged = count('not judged') > 0 ? `, ${count('not judged')} not judged` : '';
   return (
     `${columns([['head', 'source', 'metric', 'recorded', 'again', 'tolerance', 'verdict'], ...rows])}\n` +
-    `${count('equal')} equal, ${count('within')} within half the recorded 95 % interval, ${count('outside')} outside; made in ${out}\n`
+    `${count('equal')} equal, ${count('within')} within half the recorded 95 % interval, ${count('outside')} outside${unjudged}; made in ${shown(out)}\n` +
+    faults.map((fault) => `not reproduced: ${fault}\n`).join('')
   );
 }

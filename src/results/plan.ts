@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
 import { readSealed } from '../files/seal.js';
-import { schemaVersion } from './record.js';
+import { fileName, schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';
 
@@ -36,9 +36,7 @@ export const planSchema = z.object({
       axis: z.string().nullable(),
       values: z.record(z.string(), z.string()),
       settings: z.record(z.string(), z.unknown()),
-      cells: z.array(
-        z.object({ id: z.string(), seed: z.int(), probe_seed: z.int(), evaluation: z.string() }),
-      ),
+      cells: z.array(z.object({ id: fileName, seed: z.int(), probe_seed: z.int(), evaluation: z.string() })),
     }),
   ),
   evaluations: z.array(z.object({ name: z.string(), task: z.enum(['cls', 'seg']) })),

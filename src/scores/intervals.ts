@@ -1,4 +1,6 @@
 // Intervals for scores and for their differences, by resampling test images.
+
+import { alikeInterval, alikeScore } from '../results/bounds.js';
 import { stream } from '../tensor/random.js';
 import { type ClassCounts, type Counting, type ImageCounts, pixelAccuracy } from './confusion.js';
 import { CONVENTIONS, type Convention, imageMeans, pooledMeanIou } from './conventions.js';
@@ -35,7 +37,8 @@ export const SEGMENTATION_METRICS: readonly SegmentationMetric[] = [...CONVENTIO
 
 /**
  * Every score of one prediction with its percentile interval: a resample draws as many images as there are, with replacement.
- * Scores are NaN where no pixel counts; resamples without one are left out of the interval.
+ * Scores are NaN where no pixel counts; resamples without one are left out of the interval. Where every resample has the same score (all
+ * images right or wrong throughout, or one image) the interval is that of images that are all alike (bounds.ts), never without width.
  */
 export function segmentationIntervals(
   counts: ImageCounts,
@@ -43,12 +46,35 @@ export function segmentationIntervals(
   options: BootstrapOptions,
 ): Record<SegmentationMetric, Interval> {
   const { point, draws } = bootstrap([counts], counting, options);
-  return byMetric((m) => interval((draw) => draw[m]!, point, draws, options));
+  return byMetric((m) =>
+    wide(
+      m,
+      interval((draw) => draw[m]!, point, draws, options),
+      countedImages(counts),
+    ),
+  );
+}
+
+/** Images that have a pixel that counts. */
+function countedImages({ images, classes, truth }: ImageCounts): number {
+  let found = 0;
+  for (let i = 0; i < images; i++) {
+    if (truth.subarray(i * classes, (i + 1) * classes).some((pixels) => pixels > 0)) found++;
+  }
+  return found;
+}
+
+/** An interval of the m-th metric over `images`, or that of images that are all alike where the bootstrap's has no width. */
+function wide(m: number, found: Interval, images: number): Interval {
+  const { value, low, high } = found;
+  if (Number.isNaN(low) || low < high) return found;
+  return alikeScore(SEGMENTATION_METRICS[m] === 'accuracy' ? 'accuracy' : 'miou', value, images);
 }
 
 /**
  * Every score of two predictions of the same images, with percentile intervals. Every resample draws the same images for both; the difference
- * and the ratio are formed in each, so that what the images share cancels.
+ * and the ratio are formed in each, so that what the images share cancels. Where all resamples have one difference (equal predictions,
+ * or one image) its interval is that of images that are all alike, and the ratio has none (NaN); of a prediction and itself it is 0.
  * Throws RangeError when the two were not counted on the same images.
  */
 export function compareSegmentations(
@@ -61,15 +87,27 @@ export function compareSegmentations(
     throw new RangeError('a paired comparison needs both predictions counted on the same test images');
   }
   const { point, draws } = bootstrap([a, b], counting, options);
+  const images = countedImages(a);
   const second = SEGMENTATION_METRICS.length;
   return byMetric((m) => {
     const of = (score: (a: number, b: number) => number): Interval =>
       interval((draw) => score(draw[m]!, draw[second + m]!), point, draws, options);
+    const difference = of((x, y) => x - y);
+    const ratio = of((x, y) => x / y);
+    const known = a === b || difference.low < difference.high || Number.isNaN(difference.low);
     return {
-      a: of((x) => x),
-      b: of((_, y) => y),
-      difference: of((x, y) => x - y),
-      ratio: of((x, y) => x / y),
+      a: wide(
+        m,
+        of((x) => x),
+        images,
+      ),
+      b: wide(
+        m,
+        of((_, y) => y),
+        images,
+      ),
+      difference: known ? difference : alikeInterval(difference.value, images, -1, 1),
+      ratio: known ? ratio : { ...ratio, low: Number.NaN, high: Number.NaN },
     };
   });
 }

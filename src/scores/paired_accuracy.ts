@@ -1,10 +1,13 @@
 // Accuracy with bootstrap intervals over images, and the difference of two predictions of the same images.
+
+import { alikeInterval, wilson } from '../results/bounds.js';
 import { stream } from '../tensor/random.js';
 import { type BootstrapOptions, type Interval, quantile } from './intervals.js';
 
 /**
- * Mean of per-image values (1: right, 0: wrong) with its percentile interval over images drawn with replacement.
- * NaN without images.
+ * Mean of per-image values (1: right, 0: wrong) with its percentile interval over images drawn with replacement. Where that interval ends
+ * at 0 or 1, because all images or all but a few are of one kind, it is Wilson's; where all values are the same, see alikeInterval: no
+ * interval is without width. NaN without images.
  */
 export function meanInterval(values: ArrayLike<number>, options: BootstrapOptions): Interval {
   return pairedMeans(values, values, options).a;
@@ -18,7 +21,8 @@ export interface PairedMeans {
 }
 
 /**
- * Percentile intervals of two means and of their difference; every resample draws the same images for both.
+ * Percentile intervals of two means and of their difference; every resample draws the same images for both. Ends at 0 and 1, and values or
+ * differences that are all the same: as in meanInterval.
  * Throws RangeError when the lists are not equally long.
  */
 export function pairedMeans(
@@ -54,9 +58,19 @@ export function pairedMeans(
     draws.sort();
     return { value, low: quantile(draws, tail), high: quantile(draws, 1 - tail) };
   };
+  const score = (values: ArrayLike<number>, draws: Float64Array): Interval => {
+    const found = interval(mean(values), draws);
+    const { value, low, high } = found;
+    if (n === 0 || (low > 0 && high < 1 && low < high)) return found;
+    const list = Array.from(values);
+    if (list.every((x) => x === 0 || x === 1)) return wilson(list.filter((x) => x === 1).length, n);
+    return low < high ? found : alikeInterval(value, n);
+  };
+  const difference = interval(mean(a) - mean(b), differences!);
   return {
-    a: interval(mean(a), meansA!),
-    b: interval(mean(b), meansB!),
-    difference: interval(mean(a) - mean(b), differences!),
+    a: score(a, meansA!),
+    b: score(b, meansB!),
+    difference:
+      difference.low < difference.high || n === 0 ? difference : alikeInterval(difference.value, n, -1, 1),
   };
 }

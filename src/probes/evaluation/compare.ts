@@ -21,7 +21,7 @@ export interface Comparison {
   readonly difference: Interval;
   /** Images. */
   readonly n: number;
-  /** False where the interval holds 0. */
+  /** True where the interval lies on one side of 0; false where it holds 0, and where there is none. */
   readonly differ: boolean;
 }
 
@@ -63,7 +63,7 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
         b: other.value,
         difference,
         n: result.n,
-        differ: !(difference.low <= 0 && difference.high >= 0),
+        differ: difference.low > 0 || difference.high < 0,
       });
     }
   }

@@ -1,34 +1,40 @@
 // Whether the rows of a table may stand in one table: made under one protocol card, on the same test images.
 import { DataError } from '../../errors.js';
 import { protocolKey, sharedCard } from '../../results/comparable.js';
-import type { Study } from './study.js';
+import type { Study, StudyCell } from './study.js';
+
+/** Cells that were evaluated otherwise than the baseline's of the same evaluation. */
+export interface Mixture {
+  /** The differences, in words; none where all rows are comparable. */
+  readonly faults: readonly string[];
+  /** Ids of the cells that are not as the baseline's. */
+  readonly others: ReadonlySet<string>;
+}
 
 /**
- * Differences among the cells of each evaluation, in words; none where all are comparable.
+ * Looks for cells of one evaluation under several protocols.
  * @throws DataError naming them, unless `goOn`
  */
-export function checkProtocols(study: Study, goOn: boolean): string[] {
+export function checkProtocols(study: Study, goOn: boolean): Mixture {
   const faults: string[] = [];
+  const others = new Set<string>();
   for (const { name } of study.plan.evaluations) {
     const cells = study.cells.filter(({ evaluation, record }) => evaluation === name && record?.protocol);
-    const kinds = new Map<string, { card: Record<string, unknown>; arms: Set<string> }>();
-    for (const { arm, record } of cells) {
-      const key = `${protocolKey(record!)} ${record!.tests.map(({ identity, images }) => `${identity} ${images}`).join(' ')}`;
-      const kind = kinds.get(key) ?? {
-        card: { ...sharedCard(record!), tests: record!.tests },
-        arms: new Set(),
-      };
-      kind.arms.add(study.plan.arms[arm]!.name);
-      kinds.set(key, kind);
+    const kinds = new Map<string, StudyCell[]>();
+    const ofBase = (c: StudyCell): boolean => c.arm === study.plan.baseline;
+    for (const cell of [...cells].sort((a, b) => Number(ofBase(b)) - Number(ofBase(a)))) {
+      const key = kindOf(cell);
+      kinds.set(key, [...(kinds.get(key) ?? []), cell]);
     }
-    if (kinds.size < 2) continue;
     const [first, ...rest] = [...kinds.values()];
     for (const other of rest) {
-      const keys = Object.keys({ ...first!.card, ...other.card }).filter(
-        (key) => JSON.stringify(first!.card[key]) !== JSON.stringify(other.card[key]),
+      for (const { id } of other) others.add(id);
+      const [of, to] = [cardOf(other[0]!), cardOf(first![0]!)];
+      const keys = Object.keys({ ...to, ...of }).filter(
+        (key) => JSON.stringify(to[key]) !== JSON.stringify(of[key]),
       );
       faults.push(
-        `evaluation ${name}: ${[...other.arms].join(', ')} and ${[...first!.arms].join(', ')} were evaluated under different protocols (${keys.join(', ')} differ)`,
+        `evaluation ${name}: ${armsOf(study, other)} and ${armsOf(study, first!)} were evaluated under different protocols (${keys.join(', ')} differ)`,
       );
     }
   }
@@ -37,5 +43,17 @@ export function checkProtocols(study: Study, goOn: boolean): string[] {
       `${study.folder}: ${faults.join('; ')}. Their numbers cannot be compared; --mixed-protocols makes the report all the same and says so`,
     );
   }
-  return faults;
+  return { faults, others };
 }
+
+const kindOf = ({ record }: StudyCell): string =>
+  `${protocolKey(record!)} ${record!.tests.map(({ identity, images }) => `${identity} ${images}`).join(' ')}`;
+
+const cardOf = ({ record }: StudyCell): Record<string, unknown> => ({
+  ...sharedCard(record!),
+  tests: record!.tests,
+});
+
+/** Names of the cells' arms, in the order of the plan. */
+const armsOf = ({ plan }: Study, cells: readonly StudyCell[]): string =>
+  plan.arms.flatMap(({ name }, arm) => (cells.some((c) => c.arm === arm) ? [name] : [])).join(', ');

@@ -1,4 +1,5 @@
 // The scores of an ablation by column, arm and seed, and how each arm's seeds ended.
+import type { RunSummary } from '../../results/cell.js';
 import { type Result, sameScore } from '../../results/record.js';
 import { mean } from '../statistics/differences.js';
 import type { Study, StudyCell } from './study.js';
@@ -29,7 +30,8 @@ const HEADLINES = [
 const HEADS: Record<string, string> = { knn: 'k-NN', logreg: 'log. reg.' };
 const METRICS: Record<string, string> = { miou: 'mIoU', top1: 'top-1', accuracy: 'pixel acc.' };
 
-const samePlace = (c: Column, r: Result): boolean => c.test === r.test && sameScore(c, r);
+/** Whether a result stands in a column. */
+export const samePlace = (c: Column, r: Result): boolean => c.test === r.test && sameScore(c, r);
 
 /** All columns of the records, headlines first, otherwise as they come. */
 export function columnsOf({ cells, plan }: Study): Column[] {
@@ -80,8 +82,10 @@ export interface SeedScore {
   readonly seed: number;
   /** Mean over the probe seeds, in [0, 1]; undefined where there is none. */
   readonly value: number | undefined;
-  readonly state: 'done' | 'collapsed' | 'diverged' | 'failed' | 'missing' | 'n/a';
+  readonly state: RunSummary['state'] | 'failed' | 'stopped' | 'missing' | 'n/a';
   readonly reason: string | null;
+  /** Cells (probe seeds) without a record. */
+  readonly lacking: number;
   readonly cells: readonly StudyCell[];
 }
 
@@ -98,10 +102,13 @@ export function seedScores(study: Study, arm: number, column: Column): SeedScore
     const records = cells.flatMap(({ record }) => (record ? [record] : []));
     const ended = records[0]?.run;
     const failure = cells.find(({ failure }) => failure)?.failure;
-    const base = { seed, cells, value: values.length > 0 ? mean(values) : undefined };
+    const lacking = cells.length - records.length;
+    const base = { seed, cells, lacking, value: values.length > 0 ? mean(values) : undefined };
     if (ended && ended.state !== 'done') return { ...base, state: ended.state, reason: ended.reason };
     if (values.length > 0) return { ...base, state: 'done', reason: null };
     if (failure) return { ...base, state: 'failed', reason: failure };
+    const stopped = records.length === 0 ? cells.find(({ stopped }) => stopped)?.stopped : undefined;
+    if (stopped) return { ...base, state: 'stopped', reason: stopped };
     return { ...base, state: records.length > 0 ? 'n/a' : 'missing', reason: null };
   });
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
 import {
+  CELL,
   type CellRecord,
   cellFolder,
   findCell,
@@ -56,6 +57,7 @@ export class Study {
             `${cellFolder(folder, id)} is not the cell of the plan: its ${key} is ${own}, planned is ${value}. Run capi ablate with the grid again`,
           );
         }
+        if (record) checkShares(join(cellFolder(folder, id), CELL), record);
         const failure = record ? undefined : await readCellFailure(folder, id);
         const stopped = record || failure ? undefined : await readCellStop(folder, id);
         cells.push({ id, arm, seed, probeSeed, evaluation, record, failure, stopped });
@@ -82,5 +84,13 @@ export class Study {
   async pictureOf(arm: number): Promise<Buffer | undefined> {
     const cell = this.cells.find((c) => c.arm === arm && c.record?.pictures);
     return cell && readPictures(cellFolder(this.folder, cell.id), cell.record!);
+  }
+}
+
+/** @throws DataError for a score that is no share: it would be printed as any other */
+function checkShares(file: string, { results }: CellRecord): void {
+  for (const { head, metric, value } of results) {
+    if (value !== null && !(value >= 0 && value <= 1))
+      throw new DataError(`${file}: ${metric} of ${head} is ${value}, and a score lies between 0 and 1`);
   }
 }

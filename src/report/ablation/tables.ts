@@ -1,9 +1,12 @@
 // From scores to the numbers of a table: means over seeds, differences to the baseline with their uncertainty, ranks beside the paper's.
 import type { HeadCounts } from '../../results/counts.js';
+import { percent } from '../formats/words.js';
 import { type Difference, differences, mean, variance } from '../statistics/differences.js';
 import { kendall, spearman } from '../statistics/rank.js';
-import { imageVariance } from './images.js';
-import { type Column, columnsOf, type SeedScore, seedScores } from './scores.js';
+import { type Caveat, caveatsOf } from './caveats.js';
+import { type ImageVariances, imageVariances, scoreName } from './images.js';
+import type { Mixture } from './protocols.js';
+import { type Column, columnsOf, type SeedScore, samePlace, seedScores } from './scores.js';
 import type { Study, StudyCell } from './study.js';
 
 /** One arm in one column. Scores in [0, 1]. */
@@ -15,7 +18,10 @@ export interface Entry {
   readonly n: number;
   /** To the baseline; undefined for the baseline itself and for arms without a score. */
   readonly difference: Difference | undefined;
+  /** Whether no other arm of the same protocol has a higher mean as tables print it: ties are all best. */
   readonly best: boolean;
+  /** What must be said beside the score. */
+  readonly caveats: readonly Caveat[];
   /** The paper's number, in per cent. */
   readonly paper: number | undefined;
 }
@@ -41,54 +47,65 @@ export interface Report {
   readonly headline: readonly ColumnTable[];
   readonly others: readonly ColumnTable[];
   readonly groups: readonly Group[];
-  /** What must be said under the tables. */
+  /** What must be said under the tables, in every format. */
   readonly notes: readonly string[];
+  readonly mixture: Mixture;
 }
 
 /** Works out all tables of a study. @throws DataError for damaged counts */
-export async function reportOf(study: Study): Promise<Report> {
+export async function reportOf(study: Study, mixture: Mixture): Promise<Report> {
   const tables: ColumnTable[] = [];
-  for (const column of columnsOf(study)) tables.push(await columnTable(study, column));
+  const images = new ImageParts(study);
+  for (const column of columnsOf(study)) tables.push(await columnTable(study, column, mixture, images));
   return {
     study,
     headline: tables.filter(({ column }) => column.headline),
     others: tables.filter(({ column }) => !column.headline),
     groups: groupsOf(study),
-    notes: notesOf(study),
+    notes: [...mixture.faults, ...notesOf(study, tables)],
+    mixture,
   };
 }
 
-async function columnTable(study: Study, column: Column): Promise<ColumnTable> {
+async function columnTable(
+  study: Study,
+  column: Column,
+  mixture: Mixture,
+  imageParts: ImageParts,
+): Promise<ColumnTable> {
   const { plan } = study;
   const seeds = plan.arms.map((_, arm) => seedScores(study, arm, column));
   const scores = seeds.map((list) => list.flatMap(({ value }) => (value === undefined ? [] : [value])));
   const images = study.cells
     .flatMap(({ record }) => record?.results ?? [])
     .find((r) => r.test === column.test && r.head === column.head && r.metric === column.metric)!.n;
-  const baseCounts = await countsIn(study, plan.baseline, column);
   const arms = [];
   for (const [arm, list] of scores.entries()) {
-    const known =
-      column.headline && arm !== plan.baseline
-        ? imageVariance(await countsIn(study, arm, column), baseCounts)
-        : 0;
+    const imageVariance =
+      arm === plan.baseline ? 0 : ((await imageParts.of(arm, column))[scoreName(column)] ?? Number.NaN);
     const collapsed = seeds[arm]!.some(({ state }) => state === 'collapsed' || state === 'diverged');
-    arms.push({ scores: list, collapsed, imageVariance: Number.isNaN(known) ? 0 : known });
+    arms.push({ scores: list, collapsed, imageVariance });
   }
   const found = scores[plan.baseline]!.length > 0 ? differences(arms, plan.baseline, { images }) : undefined;
   const means = scores.map((list) => (list.length > 0 ? mean(list) : undefined));
-  const top = Math.max(...means.filter((m) => m !== undefined));
-  const entries = scores.map(
-    (list, arm): Entry => ({
+  const other = seeds.map((list) => list.some(({ cells }) => cells.some(({ id }) => mixture.others.has(id))));
+  const comparable = means.map((m, arm) =>
+    m !== undefined && !other[arm] ? Number(percent(m)) : Number.NaN,
+  );
+  const top = Math.max(...comparable.filter((m) => !Number.isNaN(m)));
+  const entries = scores.map((list, arm): Entry => {
+    const difference = arm === plan.baseline || list.length === 0 ? undefined : found?.[arm];
+    return {
       seeds: seeds[arm]!,
       mean: means[arm],
       deviation: list.length > 1 ? Math.sqrt(variance(list)) : undefined,
       n: list.length,
-      difference: arm === plan.baseline || list.length === 0 ? undefined : found?.[arm],
-      best: means[arm] === top,
+      difference,
+      best: comparable[arm] === top,
+      caveats: caveatsOf({ seeds: seeds[arm]!, otherProtocol: other[arm]!, difference }),
       paper: plan.paper[plan.arms[arm]!.name]?.[column.key],
-    }),
-  );
+    };
+  });
   const both = entries.filter(({ mean, paper }) => mean !== undefined && paper !== undefined);
   const [ours, theirs] = [both.map((e) => e.mean!), both.map((e) => e.paper!)];
   return {
@@ -102,19 +119,56 @@ async function columnTable(study: Study, column: Column): Promise<ColumnTable> {
   };
 }
 
-/** Per-image counts of an arm in a column, of all seeds and probe seeds. */
-async function countsIn(study: Study, arm: number, column: Column): Promise<HeadCounts[]> {
-  const found: HeadCounts[] = [];
+/** What the test images alone do to the difference of an arm and the baseline: once for all scores of a head. */
+class ImageParts {
+  private readonly known = new Map<string, Promise<ImageVariances>>();
+
+  constructor(private readonly study: Study) {}
+
+  of(arm: number, column: Column): Promise<ImageVariances> {
+    const key = JSON.stringify([arm, column.evaluation, column.test, column.source, column.head]);
+    const known = this.known.get(key) ?? this.find(arm, column);
+    this.known.set(key, known);
+    return known;
+  }
+
+  private async find(arm: number, column: Column): Promise<ImageVariances> {
+    const { baseline } = this.study.plan;
+    const [own, base] = [
+      await countsIn(this.study, arm, column),
+      await countsIn(this.study, baseline, column),
+    ];
+    if (!own || !base || own.identity !== base.identity) return {};
+    return imageVariances(own.heads, base.heads, base.classes);
+  }
+}
+
+/**
+ * Per-image counts of an arm in a column, of all seeds and probe seeds that have a score; undefined where one of them has no counts or was
+ * made of another test set.
+ */
+async function countsIn(
+  study: Study,
+  arm: number,
+  column: Column,
+): Promise<{ heads: HeadCounts[]; identity: string; classes: number } | undefined> {
+  const heads: HeadCounts[] = [];
+  const sets = new Map<string, number>();
   for (const cell of study.cells) {
     if (cell.arm !== arm || cell.evaluation !== column.evaluation || !cell.record) continue;
-    const test = cell.record.tests.findIndex(({ source }) => source === column.test);
+    const { tests, results, classes } = cell.record;
+    if (!results.some((r) => samePlace(column, r) && r.value !== null)) continue;
+    const test = tests.findIndex(({ source }) => source === column.test);
     const counts = await study.countsOf(cell);
     const head = counts?.heads.find(
       (h) => h.test === test && h.source === column.source && h.head === column.head,
     );
-    if (head) found.push(head);
+    if (!head) return undefined;
+    heads.push(head);
+    sets.set(tests[test]!.identity, classes.length);
   }
-  return found;
+  const [set, ...more] = [...sets];
+  return set && more.length === 0 ? { heads, identity: set[0], classes: set[1] } : undefined;
 }
 
 function groupsOf({ plan }: Study): Group[] {
@@ -137,8 +191,8 @@ export function armLabel({ plan }: Study, arm: number, group: Group): string {
 const evaluationsOf = (cells: readonly StudyCell[]): string =>
   cells.map(({ evaluation }) => evaluation).join(', ');
 
-/** Runs that did not simply end, seed by seed, then what is missing, in a line for all arms that lack the same. */
-function notesOf(study: Study): string[] {
+/** Runs that did not simply end, seed by seed, then what is missing, in a line for all arms that lack the same, and what records say. */
+function notesOf(study: Study, tables: readonly ColumnTable[]): string[] {
   const notes: string[] = [];
   const lacking = new Map<string, string[]>();
   for (const [arm, { name }] of study.plan.arms.entries()) {
@@ -168,5 +222,38 @@ function notesOf(study: Study): string[] {
     }
   }
   for (const [what, arms] of lacking) notes.push(`not run yet: ${what}: ${arms.join(', ')}`);
-  return notes;
+  if (study.plan.seeds.length === 1)
+    notes.push(
+      'one pretraining seed: how far another one would be off is not known, and no difference has an interval',
+    );
+  return [...notes, ...intervalNotes(study, tables), ...recordNotes(study)];
+}
+
+/** Where a difference has no interval because the images' part of it is not known. */
+function intervalNotes({ plan }: Study, tables: readonly ColumnTable[]): string[] {
+  return tables.flatMap(({ column, entries }) => {
+    const blank = entries.flatMap(({ difference: d }, arm) =>
+      d && d.value !== 0 && !Number.isFinite(d.low) && !d.images ? [plan.arms[arm]!.name] : [],
+    );
+    if (blank.length === 0) return [];
+    return [
+      `no interval of ${column.key} for ${blank.join(', ')}: there are no per-image counts that can be paired with the baseline's`,
+    ];
+  });
+}
+
+/** Notes of the evaluations' records, with the arms that have them. */
+function recordNotes({ cells, plan }: Study): string[] {
+  const found = new Map<string, Set<number>>();
+  for (const { record, evaluation, arm } of cells) {
+    for (const note of record?.notes ?? []) {
+      const key = `${evaluation}: ${note}`;
+      found.set(key, (found.get(key) ?? new Set()).add(arm));
+    }
+  }
+  return [...found].map(([note, arms]) => {
+    const names =
+      arms.size === plan.arms.length ? 'all arms' : [...arms].map((arm) => plan.arms[arm]!.name).join(', ');
+    return `${note} (${names})`;
+  });
 }

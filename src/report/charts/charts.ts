@@ -1,5 +1,7 @@
 // The charts of a report: scores with intervals, curves of training, scores along an axis that is a number, scores against cost.
+import { hashOf } from '../../files/hash.js';
 import type { CellRecord } from '../../results/cell.js';
+import { type Caveat, cellWords } from '../ablation/caveats.js';
 import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';
 import { stateText } from '../formats/words.js';
 import { mean } from '../statistics/differences.js';
@@ -23,7 +25,26 @@ export function chartsOf(report: Report): Chart[] {
     found.push(curves(report, group, 'capi_loss', 'loss', 'student loss'));
     found.push(curves(report, group, 'target_entropy', 'entropy', 'entropy of the targets (nats)'));
   }
-  return found.filter((chart) => chart !== undefined);
+  return distinct(found.filter((chart) => chart !== undefined));
+}
+
+/** Charts whose files all have names of their own, whatever the case of letters counts for, and none too long: a digest tells them apart. */
+function distinct(charts: readonly Chart[]): Chart[] {
+  const count = (name: string): number => charts.filter((chart) => chart.name === name).length;
+  return charts.map((chart, i) => {
+    const { name, title } = chart;
+    if (name.length <= MOST_LETTERS && count(name) === 1) return chart;
+    return { ...chart, name: `${name.slice(0, MOST_LETTERS)}-${hashOf([title, i]).slice(0, 8)}` };
+  });
+}
+
+const MOST_LETTERS = 80;
+
+/** A name with what must be said of its number, the name cut where both would be too long. */
+function marked(name: string, caveats: readonly Caveat[], letters: number): string {
+  const words = cellWords(caveats);
+  const room = Math.max(8, letters - words.length);
+  return (name.length > room ? `${name.slice(0, room - 1)}\u2026` : name) + words;
 }
 
 const fileName = (...words: string[]): string =>
@@ -45,7 +66,7 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
   }
   const values = entries.flatMap((e) => [
     e.mean ?? 0,
-    ...(e.difference && !Number.isNaN(e.difference.high) ? [base + e.difference.high] : []),
+    ...(e.difference && Number.isFinite(e.difference.high) ? [base + e.difference.high] : []),
   ]);
   const x = linearScale(0, 100 * Math.max(...values), left, right);
   const top = 34;
@@ -61,12 +82,13 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
   for (const [i, { label, arm }] of rows.entries()) {
     const y = top + i * step + step / 2;
     if (arm === undefined) {
-      body.push(text(12, y + 5, label, 'font-weight="bold"'));
+      body.push(text(12, y + 5, marked(label, [], 90), 'font-weight="bold"'));
       continue;
     }
     const e = entries[arm]!;
     const isBase = arm === study.plan.baseline;
-    body.push(text(left - 8, y + 4, isBase ? `${label} (baseline)` : label, 'text-anchor="end"'));
+    const name = marked(isBase ? `${label} (baseline)` : label, e.mean === undefined ? [] : e.caveats, 34);
+    body.push(text(left - 8, y + 4, name, 'text-anchor="end"'));
     if (e.mean === undefined) {
       body.push(text(left + 6, y + 4, stateText(e.seeds.map(({ state }) => state)), 'fill="#555"'));
       continue;
@@ -76,7 +98,7 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
       if (value !== undefined) body.push(circle(x(100 * value), y, 2.6, 'fill="#fff" stroke="#222"'));
     }
     const d = e.difference;
-    if (d && !Number.isNaN(d.low)) {
+    if (d && Number.isFinite(d.low)) {
       const [a, b] = [Math.max(left, x(100 * (base + d.low))), x(100 * (base + d.high))];
       body.push(
         line(a, y, b, y, 'stroke="#000" stroke-width="1.6"'),
@@ -108,20 +130,35 @@ function runsOf({ study }: Report, arm: number): CellRecord[] {
   return [...found.values()];
 }
 
+/** Whether a value can be drawn. */
+const usable = (x: number | null | undefined): x is number => typeof x === 'number' && Math.abs(x) < 1e30;
+
+/** What must be said of a curve: the number of its seeds where some are missing, and how they ended. */
+function runCaveats(runs: readonly CellRecord[], planned: number): Caveat[] {
+  const seeds = runs.length === planned && planned > 1 ? [] : [`(${runs.length})`];
+  const ends = new Set(runs.map(({ run }) => run.state).filter((state) => state !== 'done'));
+  return [
+    ...seeds.map((word) => ({ kind: 'seeds', text: word, word }) as const),
+    ...[...ends].map((state) => ({ kind: 'collapsed', text: state, word: state }) as const),
+  ];
+}
+
 /** A figure of training over the images seen, mean over the seeds of each arm. */
 function curves(report: Report, group: Group, key: string, short: string, name: string): Chart | undefined {
   const { study } = report;
   const lines = group.arms.flatMap((arm) => {
-    const runs = runsOf(report, arm).filter(({ run }) =>
-      run.curve.some((point) => typeof point[key] === 'number'),
+    const runs = runsOf(report, arm).filter(
+      ({ run }) => run.step > 0 && run.curve.some((point) => usable(point[key])),
     );
     if (runs.length === 0) return [];
     const points = runs[0]!.run.curve.flatMap((point, i): [number, number][] => {
-      const values = runs.map(({ run }) => run.curve[i]?.[key]).filter((v) => typeof v === 'number');
+      const values = runs.map(({ run }) => run.curve[i]?.[key]).filter(usable);
       const images = (point.step! * runs[0]!.run.images) / runs[0]!.run.step;
       return values.length > 0 ? [[images, mean(values)]] : [];
     });
-    return [{ label: armLabel(study, arm, group), points }];
+    return [
+      { label: marked(armLabel(study, arm, group), runCaveats(runs, study.plan.seeds.length), 24), points },
+    ];
   });
   if (lines.length === 0 || lines.every(({ points }) => points.length < 2)) return undefined;
   const [left, right, top, bottom] = [56, 500, 34, 300];
@@ -166,7 +203,7 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
   const [left, right, top, bottom] = [56, 440, 34, 280];
   const bounds = points.flatMap(({ entry: { mean, difference } }) => [
     100 * mean!,
-    ...(difference && !Number.isNaN(difference.low)
+    ...(difference && Number.isFinite(difference.low)
       ? [100 * (base + difference.low), 100 * (base + difference.high)]
       : []),
   ]);
@@ -179,9 +216,15 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
       `stroke="${COLOURS[1]}" stroke-width="1.8"`,
     ),
   );
+  const said = points.flatMap(({ value, entry }) => {
+    const words = cellWords(entry.caveats);
+    return words === '' ? [] : [`${value}:${words}`];
+  });
+  if (said.length > 0)
+    body.push(text(left, bottom + 52, marked(said.join('; '), [], 80), 'font-size="11" fill="#444"'));
   for (const { value, entry } of points) {
     const d = entry.difference;
-    if (d && !Number.isNaN(d.low))
+    if (d && Number.isFinite(d.low))
       body.push(
         line(
           x(value),
@@ -191,10 +234,16 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
           'stroke="#000" stroke-width="1.4"',
         ),
       );
-    body.push(circle(x(value), y(100 * entry.mean!), 4, `fill="${d ? COLOURS[1] : COLOURS[0]}"`));
+    const colour = d ? COLOURS[1] : COLOURS[0];
+    const fill = cellWords(entry.caveats) === '' ? `fill="${colour}"` : `fill="#fff" stroke="${colour}"`;
+    body.push(circle(x(value), y(100 * entry.mean!), 4, fill));
   }
   const title = `${column.label} by ${group.title}`;
-  return { name: fileName('axis', column.key, group.title), title, svg: svg(470, bottom + 46, title, body) };
+  return {
+    name: fileName('axis', column.key, group.title),
+    title,
+    svg: svg(470, bottom + (said.length > 0 ? 62 : 46), title, body),
+  };
 }
 
 /** Score against the floating-point operations of training. */
@@ -204,10 +253,17 @@ function cost(report: Report, { column, entries }: ColumnTable): Chart | undefin
     const run = runsOf(report, arm)[0]?.run;
     const score = entries[arm]!.mean;
     return run && score !== undefined
-      ? [{ name, arm, flop: run.flop_per_step * run.step, score: 100 * score }]
+      ? [
+          {
+            name: marked(name, entries[arm]!.caveats, 40),
+            arm,
+            flop: run.flop_per_step * run.step,
+            score: 100 * score,
+          },
+        ]
       : [];
   });
-  if (points.length < 2) return undefined;
+  if (points.length < 2 || !points.every(({ flop }) => flop > 0 && flop < 1e30)) return undefined;
   const [left, right, top, bottom] = [56, 640, 34, 380];
   const power = Math.floor(Math.log10(Math.max(...points.map(({ flop }) => flop))) / 3) * 3;
   const x = linearScale(

@@ -20,13 +20,19 @@ const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' :
 export function readingSentences({ study, headline }: Report): string[] {
   const arms = study.plan.arms.length - 1;
   const one = headline.some(({ entries }) =>
-    entries.some(({ difference }) => difference?.spread === 'images only'),
+    entries.some(({ difference }) => difference?.spread === 'images only' && difference.images),
+  );
+  const single = headline.some(({ entries }) =>
+    entries.some(({ difference, n }) => n === 1 && difference?.spread === 'pooled'),
   );
   return [
-    'Scores in per cent: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked, the best of a column is bold.',
+    'Scores in per cent: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked; the best of a column as printed is bold, and so is every tie with it.',
     `Differences are to the baseline, with 95 % intervals that count both seeds and test images (difference ± t SE; seeds' variance pooled over the arms, an arm's own where an F test sets it apart; test images by a paired bootstrap), and two-sided p values after Holm over the ${arms === 1 ? 'one arm' : `${arms} arms`} beside the baseline.`,
+    ...(single ? ['An arm with one seed is taken to vary with the seed as the others do.'] : []),
     ...(one
-      ? ['Where an arm has one seed: interval over test images only; it says nothing about another seed.']
+      ? [
+          'Where the spread over seeds is not known there is no interval and no p value; what stands in brackets is an interval over test images only: it says nothing about another seed.',
+        ]
       : []),
   ];
 }
@@ -46,8 +52,9 @@ export function paperSentences({ study, headline }: Report): string[] {
       lists[e.difference.adjusted < 0.05 ? (same ? 'holds' : 'not') : 'open'].push(plan.arms[arm]!.name);
     }
     const list = (names: string[]): string => (names.length > 0 ? names.join(', ') : 'none');
+    const rank = (r: number): string => (Number.isFinite(r) ? r.toFixed(2) : 'not defined');
     sentences.push(
-      `${column.label}: over ${agreement.arms} arms the rank correlation of our means with the paper's is ${agreement.spearman.toFixed(2)} (Spearman), ${agreement.kendall.toFixed(2)} (Kendall). ` +
+      `${column.label}: over ${agreement.arms} arms the rank correlation of our means with the paper's is ${rank(agreement.spearman)} (Spearman), ${rank(agreement.kendall)} (Kendall). ` +
         `The paper's order of arm and baseline holds, with p < 0.05 after Holm, for ${list(lists.holds)}; is reversed for ${list(lists.not)}; is undecided for ${list(lists.open)}.`,
     );
   }

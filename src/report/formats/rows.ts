@@ -1,13 +1,9 @@
 // A report as rows: every single score with its origin, and one line for each arm and column.
-import { stringify } from 'csv-stringify/sync';
+import { csvText } from '../../files/csv.js';
+import { recordedInterval } from '../../results/bounds.js';
+import type { StudyCell } from '../ablation/study.js';
 import type { Report } from '../ablation/tables.js';
-
-const text = (value: unknown): string | number =>
-  value === null || value === undefined || (typeof value === 'number' && Number.isNaN(value))
-    ? ''
-    : typeof value === 'number' || typeof value === 'string'
-      ? value
-      : JSON.stringify(value);
+import type { Difference } from '../statistics/differences.js';
 
 /** Columns of rows.csv that say when and where, not what: equal studies differ in them. */
 export const ORIGIN_COLUMNS = [
@@ -22,7 +18,7 @@ export const ORIGIN_COLUMNS = [
 ] as const;
 
 /** rows.csv: one line for each cell and score; a cell without a score has one line that says why. */
-export function rowsCsv({ study }: Report): string {
+export function rowsCsv({ study, mixture }: Report): string {
   const { plan, cells } = study;
   const axes = plan.axes.filter((axis) => plan.arms.some(({ values }) => axis in values));
   const lines = cells.flatMap((cell) => {
@@ -48,6 +44,7 @@ export function rowsCsv({ study }: Report): string {
       protocol: record?.protocol?.name,
       protocol_hash: record?.protocol?.hash,
       threads: record?.threads ?? plan.threads,
+      caveats: cellCaveats(cell, mixture.others.has(cell.id), plan.seeds.length),
     };
     const made = record?.environment;
     const last = {
@@ -71,15 +68,27 @@ export function rowsCsv({ study }: Report): string {
       metric: r?.metric,
       convention: r?.convention,
       value: r?.value,
-      low: r?.interval?.low,
-      high: r?.interval?.high,
+      low: r && recordedInterval(r)?.low,
+      high: r && recordedInterval(r)?.high,
       test_images: r?.n,
       selected: r?.selected,
     });
     const results = record?.results ?? [];
     return (results.length > 0 ? results : [undefined]).map((r) => ({ ...first, ...score(r), ...last }));
   });
-  return csv(lines);
+  return csvText(lines);
+}
+
+/** What must be said beside a cell's scores. */
+function cellCaveats({ record, failure, stopped }: StudyCell, otherProtocol: boolean, seeds: number): string {
+  const none = failure ? 'failed' : stopped ? 'stopped' : 'not run';
+  const { state, reason } = record?.run ?? { state: none, reason: failure ?? stopped };
+  return [
+    ...(state === 'done' ? [] : [reason ? `${state}: ${reason}` : state]),
+    ...(otherProtocol ? ["different protocols: not evaluated as the baseline's cell was"] : []),
+    ...(seeds === 1 ? ['one seed in the study'] : []),
+    ...(record?.notes ?? []),
+  ].join('; ');
 }
 
 /** summary.csv: one line for each arm and column, with the difference to the baseline. */
@@ -95,26 +104,29 @@ export function summaryCsv({ study, headline, others }: Report): string {
       mean: entry.mean,
       deviation_over_seeds: entry.deviation,
       seeds: entry.n,
+      seeds_planned: entry.seeds.length,
       states: entry.seeds.map(({ state }) => state).join(' '),
       difference: entry.difference?.value,
       low: entry.difference?.low,
       high: entry.difference?.high,
-      standard_error: entry.difference?.standardError,
-      degrees_of_freedom: entry.difference?.degreesOfFreedom,
+      ...uncertainty(entry.difference),
       p: entry.difference?.p,
       p_holm: entry.difference?.adjusted,
       spread: entry.difference?.spread,
+      low_images: entry.difference?.images?.low,
+      high_images: entry.difference?.images?.high,
+      standard_error_images: entry.difference?.images?.standardError,
       test_images: images,
       paper_percent: entry.paper,
+      best: entry.best ? 1 : 0,
+      caveats: entry.caveats.map(({ text }) => text).join('; '),
     })),
   );
-  return csv(lines);
+  return csvText(lines);
 }
 
-function csv(lines: readonly Record<string, unknown>[]): string {
-  const columns = Object.keys(lines[0] ?? {});
-  return stringify(
-    lines.map((line) => columns.map((name) => text(line[name]))),
-    { header: true, columns },
-  );
-}
+/** Standard error and degrees of freedom where they are of seeds and images. */
+const uncertainty = (d: Difference | undefined) =>
+  d && Number.isFinite(d.low)
+    ? { standard_error: d.standardError, degrees_of_freedom: d.degreesOfFreedom }
+    : { standard_error: undefined, degrees_of_freedom: undefined };

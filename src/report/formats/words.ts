@@ -1,31 +1,45 @@
 // Numbers of a report as words: the same in every format.
 import type { Difference } from '../statistics/differences.js';
 
-/** A share in per cent with one digit. */
-export const percent = (x: number, digits = 1): string => (100 * x).toFixed(digits);
+/** Digits after the point that a table has, and the most that it takes to tell the ends of an interval apart. */
+const DIGITS = 1;
+const MOST_DIGITS = 6;
 
-/** With its sign, a true minus. */
-export const signed = (x: number, digits = 1): string => {
+const MINUS = '\u2212';
+
+/** A share in per cent, with a true minus; 0 has no sign, and what is no number is a dash. */
+export function percent(x: number | null | undefined, digits = DIGITS): string {
+  if (x === null || x === undefined || !Number.isFinite(x)) return '-';
   const text = (100 * x).toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : x > 0 ? `+${text}` : text.replace('-', '\u2212');
-};
+  return Number(text) === 0 ? (0).toFixed(digits) : text.replace('-', MINUS);
+}
 
-const bound = (x: number): string =>
-  (100 * x)
-    .toFixed(1)
-    .replace('-', '\u2212')
-    .replace(/^\u22120\.0$/, '0.0');
+/** The same with a plus where it is above 0. */
+export function signed(x: number | null | undefined, digits = DIGITS): string {
+  const text = percent(x, digits);
+  return text.startsWith('-') || text.startsWith(MINUS) || Number(text) === 0 ? text : `+${text}`;
+}
 
-/** `+1.2 [0.3, 2.1]`, or what can be said where there is no interval. */
+/** `[0.3, 2.1]`, with as many digits as the ends need to differ; empty where an end is no number. */
+export function rangeText(low: number, high: number, word = percent): string {
+  if (!(Number.isFinite(low) && Number.isFinite(high))) return '';
+  let digits = DIGITS;
+  while (low !== high && digits < MOST_DIGITS && percent(low, digits) === percent(high, digits)) digits++;
+  return `[${word(low, digits)}, ${word(high, digits)}]`;
+}
+
+/** `+1.2 [0.3, 2.1]`, or what can be said where there is no interval: `+1.2 (test images alone: [0.9, 1.5])`. */
 export function differenceText(d: Difference | undefined): string {
   if (!d) return '';
-  const range = Number.isNaN(d.low) ? '' : ` [${bound(d.low)}, ${bound(d.high)}]`;
-  return `${signed(d.value)}${range}`;
+  const range = rangeText(d.low, d.high);
+  const images = d.images && range === '' ? rangeText(d.images.low, d.images.high) : '';
+  if (range !== '') return `${signed(d.value)} ${range}`;
+  return images === '' ? signed(d.value) : `${signed(d.value)} (test images alone: ${images})`;
 }
 
 /** `p < 0.001`, `p = 0.031`: adjusted over the table. */
 export function pText(d: Difference | undefined): string {
-  if (!d || Number.isNaN(d.adjusted)) return '';
+  if (!d || !Number.isFinite(d.adjusted)) return '';
   return d.adjusted < 0.001 ? 'p < 0.001' : `p = ${d.adjusted.toFixed(3)}`;
 }
 
@@ -34,3 +48,7 @@ export function stateText(states: readonly string[]): string {
   const kinds = [...new Set(states)];
   return kinds.length === 1 ? kinds[0]! : kinds.join(', ');
 }
+
+/** The paper's number, which is in per cent. */
+export const paperText = ({ paper }: { readonly paper: number | undefined }): string =>
+  paper === undefined ? '' : percent(paper / 100);

@@ -3,14 +3,16 @@ import { armLabel, type Group, type Report } from '../ablation/tables.js';
 import type { Chart } from '../charts/charts.js';
 import { scoreText } from '../formats/markdown.js';
 import { paperSentences, readingSentences, scaleSentence, titleOf } from '../formats/prose.js';
-import { differenceText, percent, pText } from '../formats/words.js';
+import { differenceText, paperText, pText } from '../formats/words.js';
 import { REPORT_SCRIPT, REPORT_STYLE } from './ablation_style.js';
 import { escapeHtml } from './escape.js';
+import { contentPolicy } from './policy.js';
 
 export interface ReportPage {
   readonly report: Report;
   readonly paper: boolean;
-  readonly footnotes: readonly string[];
+  /** The command that makes this report. */
+  readonly command: string;
   readonly charts: readonly Chart[];
   /** PNG bytes by arm. */
   readonly pictures: ReadonlyMap<number, Uint8Array>;
@@ -20,10 +22,12 @@ const paragraph = (text: string): string => `<p>${escapeHtml(text)}</p>`;
 const list = (items: readonly string[]): string =>
   `<ul>${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('')}</ul>`;
 
+const pre = (lines: readonly string[]): string => `<pre>${lines.map(escapeHtml).join('\n')}</pre>`;
+
 export function reportPage(page: ReportPage): string {
   const { report, paper, charts } = page;
   const { study } = report;
-  const notes = [...page.footnotes, ...report.notes];
+  const { notes } = report;
   const sentences = paper ? paperSentences(report) : [];
   const parts = [
     `<h1>${escapeHtml(titleOf(report))}</h1>`,
@@ -47,11 +51,13 @@ export function reportPage(page: ReportPage): string {
     otherScores(report),
     '<h2>Where the numbers come from</h2>',
     paragraph('The whole study, and this page:'),
-    `<pre>${escapeHtml(`${study.plan.command}\ncapi report ${study.folder}${paper ? ' --paper' : ''}`)}</pre>`,
+    pre([study.plan.command, page.command]),
     ...commands(report),
   ];
   return (
-    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">` +
+    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8">` +
+    contentPolicy({ style: REPORT_STYLE, script: REPORT_SCRIPT, pictures: 'embedded' }) +
+    `<meta name="viewport" content="width=device-width, initial-scale=1">` +
     `<title>${escapeHtml(titleOf(report))}</title><link rel="icon" href="data:,"><style>${REPORT_STYLE}</style></head>\n<body>\n${parts.join('\n')}\n` +
     `<script>${REPORT_SCRIPT}</script>\n</body></html>\n`
   );
@@ -85,13 +91,13 @@ function groupTable({ report, paper }: ReportPage, group: Group): string {
       const e = entries[arm]!;
       const d = e.difference;
       return [
-        cell(scoreText(e, study.plan.seeds.length), e.mean ?? '', e.best),
+        cell(scoreText(e), e.mean ?? '', e.best),
         cell(differenceText(d), d?.value ?? ''),
         cell(
           pText(d).replace('p = ', '').replace('p ', ''),
-          d && !Number.isNaN(d.adjusted) ? d.adjusted : '',
+          d && Number.isFinite(d.adjusted) ? d.adjusted : '',
         ),
-        ...(paper ? [cell(e.paper === undefined ? '' : e.paper.toFixed(1), e.paper ?? '')] : []),
+        ...(paper ? [cell(paperText(e), e.paper ?? '')] : []),
       ];
     });
     return `<tr${isBase ? ' class="baseline"' : ''}>${cell(isBase ? `${name} (baseline)` : name, undefined)}${cells.join('')}</tr>`;
@@ -118,11 +124,7 @@ function otherScores({ study, others }: Report): string {
   const rows = study.plan.arms.map(({ name }, arm) => {
     const cells = others.map(({ entries }) => {
       const e = entries[arm]!;
-      const text =
-        e.mean === undefined
-          ? (e.seeds[0]?.state ?? '')
-          : `${percent(e.mean)}${e.deviation === undefined ? '' : ` ± ${percent(e.deviation)}`}`;
-      return cell(text, e.mean ?? '', e.best);
+      return cell(scoreText(e), e.mean ?? '', e.best);
     });
     return `<tr${arm === study.plan.baseline ? ' class="baseline"' : ''}>${cell(name, undefined)}${cells.join('')}</tr>`;
   });
@@ -135,6 +137,6 @@ function commands({ study }: Report): string[] {
     const lines = study.cells
       .filter((c) => c.arm === arm && c.record)
       .flatMap((c) => [`# ${name}, seed ${c.seed}, ${c.evaluation}: cells/${c.id}`, ...c.record!.commands]);
-    return `<details><summary>${escapeHtml(name)}</summary><pre>${escapeHtml([...new Set(lines)].join('\n'))}</pre></details>`;
+    return `<details><summary>${escapeHtml(name)}</summary>${pre([...new Set(lines)])}</details>`;
   });
 }

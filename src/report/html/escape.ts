@@ -1,4 +1,5 @@
-// Text made safe for HTML, as element content or inside a quoted attribute.
+// Text made safe for HTML and SVG, as element content or inside a quoted attribute.
+import { shown } from '../../files/text.js';
 
 const ENTITIES: Record<string, string> = {
   '&': '&amp;',
@@ -8,7 +9,8 @@ const ENTITIES: Record<string, string> = {
   "'": '&#39;',
 };
 
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => ENTITIES[c]!);
+/** Text of one line; control characters are shown as escapes, which XML could not hold. */
+export const escapeHtml = (text: string): string => shown(text).replace(/[&<>"']/g, (c) => ENTITIES[c]!);
 
 /** A relative path of plain files as the value of `src` or `href`. */
 export const fileLink = (path: string): string =>

@@ -1,6 +1,7 @@
 // The page of `capi eval viz`: every picture with what it shows, beside the files that it reads from its own folder.
 import { fileLink, escapeHtml as h } from './escape.js';
 import { PICTURES_SCRIPT, PICTURES_STYLE } from './pictures_style.js';
+import { contentPolicy } from './policy.js';
 
 /** Files of one projection of one image. */
 interface Components {
@@ -68,15 +69,17 @@ export function picturesPage(page: PicturesPage): string {
   const lazy = count > EAGER ? ' loading="lazy"' : '';
   const title = `Patch features of ${page.encoders.map((e) => e.label).join(', ')}`;
   const hasPrototypes = page.encoders.some((e) => e.prototypes);
+  const style = styleOf(page);
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+${contentPolicy({ style, script: PICTURES_SCRIPT, pictures: 'beside' })}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${h(title)}</title>
 <link rel="icon" href="data:,">
-<style>${PICTURES_STYLE}</style>
+<style>${style}</style>
 </head>
 <body>
 <header>
@@ -103,6 +106,13 @@ ${gridSection(page.encoders)}
 </body>
 </html>
 `;
+}
+
+/** The style with what depends on the page: its policy allows no style in an attribute. */
+function styleOf({ encoders, scale }: PicturesPage): string {
+  const across = encoders.reduce((n, e) => n + (e.prototypes ? 3 : 2), 1);
+  const colours = scale.filter((colour) => /^[\w#(), .%-]+$/.test(colour)).join(', ');
+  return `${PICTURES_STYLE}.images { --across: ${across}; }\n.scale span { background: linear-gradient(to right, ${colours}); }\n`;
 }
 
 const picturesOf = (i: PageImage): number =>
@@ -147,7 +157,7 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 function reading(page: PicturesPage, hasPrototypes: boolean): string {
   const heat = page.encoders.some((e) => e.images.some((i) => i.own.heatmaps.length > 0));
   const scale = heat
-    ? `<div class="scale">−2.3 <span style="background: linear-gradient(to right, ${page.scale.map(h).join(', ')})" role="img" aria-label="Diverging scale from blue through white to red"></span> 2.3 standard deviations</div>`
+    ? `<div class="scale">−2.3 <span role="img" aria-label="Diverging scale from blue through white to red"></span> 2.3 standard deviations</div>`
     : '';
   const prototypes = hasPrototypes
     ? '<p><strong>Prototypes</strong>: each patch in the colour of the prototype that it prefers. A prototype has the same colour everywhere.</p>'
@@ -181,8 +191,7 @@ function imageArticles(page: PicturesPage, lazy: string): string {
     const details = more && `<details><summary>Heat maps and sign variants</summary>${more}</details>`;
     return `<article aria-label="${h(label)}"><h3>${h(label)}</h3><div class="row">${parts.join('')}</div>${details}</article>\n`;
   });
-  const across = page.encoders.reduce((n, e) => n + (e.prototypes ? 3 : 2), 1);
-  return `<div class="images" style="--across: ${across}">${articles.join('')}</div>`;
+  return `<div class="images">${articles.join('')}</div>`;
 }
 
 /** The pictures that every image has: itself, unless an encoder before saw the same one, and what the encoder makes of it. */

@@ -8,22 +8,28 @@ export interface ArmScores {
   readonly scores: readonly number[];
   /** Collapsed or diverged: its spread says nothing about the others', so it stays out of what they share. */
   readonly collapsed?: boolean;
-  /** Squared standard error, over test images, of the seed-averaged difference to the baseline (paired bootstrap); 0 where not known. */
+  /** Squared standard error, over test images, of the seed-averaged difference to the baseline (paired bootstrap); NaN where not known. */
   readonly imageVariance: number;
 }
 
 export interface Difference {
   /** Arm minus baseline, in the units of the scores. */
   readonly value: number;
+  /** 95 %, over seeds and test images; NaN where the variance of either is not known. */
   readonly low: number;
   readonly high: number;
+  /** Of seeds and images; of images alone where `spread` is that. */
   readonly standardError: number;
   readonly degreesOfFreedom: number;
-  /** Two-sided, and adjusted by Holm over the table. */
+  /** Two-sided, and adjusted by Holm over the table; NaN where there is no interval. */
   readonly p: number;
   readonly adjusted: number;
   /** Whether the seeds' spread is that of all arms together, the arm's and the baseline's own, or not known (one seed). */
   readonly spread: 'pooled' | 'own' | 'images only';
+  /** What the choice of test images alone does: it says nothing about another seed. Undefined where it is not known. */
+  readonly images:
+    | { readonly low: number; readonly high: number; readonly standardError: number }
+    | undefined;
 }
 
 export interface DifferenceOptions {
@@ -47,7 +53,8 @@ export function variance(values: readonly number[]): number {
 /**
  * The difference of every arm to the baseline ± t SE, SE² = s² (1/nₐ + 1/n_b) + SE²_img, with Satterthwaite's degrees of freedom. s² is pooled over
  * the arms that did not collapse; an arm whose variance a two-sided F test against the rest (Holm over the arms, 1 %) sets apart stands with
- * its own, as in Welch's test. The F test assumes normal scores as the interval does; Levene's has no power at three seeds.
+ * its own, as in Welch's test. The F test assumes normal scores as the interval does; Levene's has no power at three seeds. An arm with one
+ * score has the pooled spread, and no interval where there is none: that of the test images alone would look more certain than two seeds.
  * The baseline's own entry has value 0 and NaN elsewhere. Throws RangeError when it has no score.
  */
 export function differences(
@@ -59,41 +66,55 @@ export function differences(
   if (!base || base.scores.length === 0) throw new RangeError('the baseline of the table has no score');
   const spread = new Spread(arms);
   const found = arms.map((arm, i): Omit<Difference, 'adjusted'> => {
-    const nothing = Number.NaN;
-    if (i === baseline || arm.scores.length === 0) {
-      const value = i === baseline ? 0 : nothing;
-      const none = {
-        low: nothing,
-        high: nothing,
-        standardError: nothing,
-        degreesOfFreedom: nothing,
-        p: nothing,
-      };
-      return { value, ...none, spread: 'images only' };
-    }
+    if (i === baseline || arm.scores.length === 0)
+      return { ...UNKNOWN, value: i === baseline ? 0 : Number.NaN };
     const value = mean(arm.scores) - mean(base.scores);
-    const parts = [{ variance: arm.imageVariance, df: images - 1 }, ...spread.parts(i, baseline)];
-    const total = parts.reduce((sum, part) => sum + part.variance, 0);
-    const df = total ** 2 / parts.reduce((sum, part) => sum + part.variance ** 2 / part.df, 0);
-    const standardError = Math.sqrt(total);
-    const half = total > 0 ? tQuantile(level, df) * standardError : nothing;
-    return {
-      value,
-      low: value - half,
-      high: value + half,
-      standardError,
-      degreesOfFreedom: df,
-      p: total > 0 ? twoSidedP(value / standardError, df) : nothing,
-      spread: parts.length === 1 ? 'images only' : parts.length === 2 ? 'pooled' : 'own',
-    };
+    const ofImages = { variance: arm.imageVariance, df: images - 1 };
+    const alone = student(value, [ofImages], level);
+    const ofSeeds = spread.parts(i, baseline);
+    if (ofSeeds.length === 0) {
+      const { standardError, degreesOfFreedom } = alone;
+      return { ...UNKNOWN, value, standardError, degreesOfFreedom, images: known(alone) };
+    }
+    const all = student(value, [ofImages, ...ofSeeds], level);
+    return { value, ...all, spread: ofSeeds.length === 1 ? 'pooled' : 'own', images: known(alone) };
   });
   const adjusted = holm(found.map(({ p }) => p));
   return found.map((difference, i) => ({ ...difference, adjusted: adjusted[i]! }));
 }
 
+const UNKNOWN = {
+  ...{
+    low: Number.NaN,
+    high: Number.NaN,
+    standardError: Number.NaN,
+    degreesOfFreedom: Number.NaN,
+    p: Number.NaN,
+  },
+  spread: 'images only',
+  images: undefined,
+} as const;
+
+type Test = Pick<Difference, 'low' | 'high' | 'standardError' | 'degreesOfFreedom' | 'p'>;
+
+/** A value's interval and p from independent variances, by Satterthwaite; NaN where one is not known or all are 0. */
+function student(value: number, parts: readonly { variance: number; df: number }[], level: number): Test {
+  const counted = parts.filter(({ variance }) => variance !== 0);
+  const total = counted.reduce((sum, part) => sum + part.variance, 0);
+  const degreesOfFreedom = total ** 2 / counted.reduce((sum, part) => sum + part.variance ** 2 / part.df, 0);
+  const standardError = Math.sqrt(total);
+  const usable = total > 0 && degreesOfFreedom > 0;
+  const half = usable ? tQuantile(level, degreesOfFreedom) * standardError : Number.NaN;
+  const p = usable ? twoSidedP(value / standardError, degreesOfFreedom) : Number.NaN;
+  return { low: value - half, high: value + half, standardError, degreesOfFreedom, p };
+}
+
+const known = ({ low, high, standardError }: Test): Difference['images'] =>
+  Number.isNaN(low) ? undefined : { low, high, standardError };
+
 /** The seeds' variance: pooled, or an arm's own. */
 class Spread {
-  private readonly apart: boolean[];
+  private readonly apart: (boolean | undefined)[];
   private readonly pooled: { variance: number; df: number };
 
   constructor(private readonly arms: readonly ArmScores[]) {
@@ -107,7 +128,9 @@ class Spread {
       return 2 * Math.min(below, 1 - below);
     });
     const adjusted = holm(p);
-    this.apart = arms.map((_, i) => !alike[i] || adjusted[i]! < POOLING_LEVEL);
+    this.apart = arms.map(
+      ({ collapsed, scores }, i) => collapsed || scores.length === 0 || adjusted[i]! < POOLING_LEVEL,
+    );
     this.pooled = pool(arms.filter((_, i) => !this.apart[i]));
   }
 
