@@ -93,6 +93,12 @@ export class MatrixWriter {
     }
   }
 
+  /** Removes what an earlier writer of `path` left unfinished. */
+  static async discard(path: string): Promise<void> {
+    await rm(path + PARTIAL + LOG, { force: true });
+    await rm(path + PARTIAL, { force: true });
+  }
+
   /** Rows that are written or wait for their chunk to be full. */
   get rows(): number {
     return this.checksums.length * this.kind.chunkRows + this.filled / this.rowBytes;

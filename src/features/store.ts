@@ -1,7 +1,6 @@
 // The feature store: what an encoder makes of a data set, kept by content, so that a second evaluation computes nothing again.
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
@@ -37,11 +36,7 @@ export type PartFile<D extends StorePart['dtype']> = MatrixFile<
 const META = 'entry.json';
 const LOCK = 'entry.lock';
 
-/** `CAPI_CACHE`, else `capi` in the user's cache folder. */
-export function defaultStoreFolder(): string {
-  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  return process.env.CAPI_CACHE || join(base, 'capi');
-}
+export { cacheFolder as defaultStoreFolder } from '../files/cache_folder.js';
 
 const entryName = ({ title: _, ...key }: StoreKey): string => hashOf(key).slice(0, 24);
 
@@ -58,6 +53,7 @@ export type PartRows = Record<string, Float32Array | Uint8Array>;
 /**
  * The parts of an entry, from the store or computed now. `compute(first)` gives the rows of images from `first` on, in order,
  * in pieces of whole images; what an interrupted call had written is kept. One process computes an entry, others wait for it.
+ * With `renewed` nothing that was stored is read: every entry is computed anew, once for all calls with the same set, and replaces the old one.
  * @throws DataError when the disk is full or an entry is damaged, InterruptedError when `signal` stops the waiting
  */
 export async function storedParts<P extends Record<string, StorePart>>(
@@ -66,12 +62,13 @@ export async function storedParts<P extends Record<string, StorePart>>(
   parts: P,
   images: number,
   compute: (first: number) => AsyncIterable<PartRows>,
-  signal?: AbortSignal,
+  { signal, renewed }: { signal?: AbortSignal | undefined; renewed?: Set<string> | undefined } = {},
 ): Promise<{ parts: { [K in keyof P]: PartFile<P[K]['dtype']> }; computed: number }> {
   const home = entryFolder(folder, key);
   const names = Object.keys(parts);
   const path = (name: string): string => join(home, `${name}.mat`);
-  const complete = (): boolean => isStored(home, names);
+  const renew = renewed !== undefined && !renewed.has(home);
+  const complete = (): boolean => !renew && isStored(home, names);
   let computed = 0;
   if (!complete()) {
     const lock = await takeLock(join(home, LOCK), {
@@ -86,7 +83,8 @@ export async function storedParts<P extends Record<string, StorePart>>(
       if (!complete()) {
         await writeJson(join(home, META), { ...key, images, parts });
         await touch(home);
-        computed = await fill(path, parts, images, compute);
+        computed = await fill(path, parts, images, compute, renew);
+        renewed?.add(home);
       }
     } finally {
       await lock.release();
@@ -120,17 +118,20 @@ async function touch(home: string): Promise<void> {
   await utimes(join(home, META), now, now).catch(() => {}); // a store on a read-only disk can still be read
 }
 
-/** Writes the parts that are not there yet; returns how many images were computed. */
+/** Writes the parts that are not there yet, or all of them anew; returns how many images were computed. */
 async function fill(
   path: (name: string) => string,
   parts: Record<string, StorePart>,
   images: number,
   compute: (first: number) => AsyncIterable<PartRows>,
+  renew: boolean,
 ): Promise<number> {
   const writers: Record<string, MatrixWriter> = {};
   try {
     for (const [name, { dtype, width }] of Object.entries(parts)) {
-      if (!existsSync(path(name))) writers[name] = await MatrixWriter.open(path(name), { dtype, width });
+      if (renew) await MatrixWriter.discard(path(name));
+      if (renew || !existsSync(path(name)))
+        writers[name] = await MatrixWriter.open(path(name), { dtype, width });
     }
     const whole = (name: string): number => Math.floor(writers[name]!.rows / parts[name]!.perImage);
     const first = Math.min(...Object.keys(writers).map(whole));

@@ -3,9 +3,10 @@
 import { join, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { identities } from './contents.js';
 import { type FolderLabels, folderLabels } from './folder-labels.js';
 import { type HoldOut, heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
-import { checkFolder, identityOfFiles, type Listing, listFolder } from './listing.js';
+import { checkFolder, type Listing, listFolder } from './listing.js';
 import {
   askedPart,
   findParts,
@@ -27,16 +28,18 @@ const KINDS = 'JPEG, PNG, WebP or TIFF';
  * of such names are classes, `?holdout=0.2` makes a test split of a share of the images. Where images lie in subfolders, the first level
  * names the classes (those of the train part, sorted; see folderLabels), unless the folder of the images (of the split) holds a file
  * `labels.csv` or `labels.txt` (see readLabelFile), which counts before subfolders. Names are compared in one Unicode form. Files are ordered by
- * their path, character code by character code. Throws DataError for a folder that is missing, empty, or lacks the asked split.
+ * their path, character code by character code. `?classes=own` is for a test set of some of the classes: its images are then predicted among those
+ * alone, else among all that were learnt. Throws DataError for a folder that is missing, empty, or lacks the asked split.
  */
 export async function openFolder(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers']);
+  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers', 'classes']);
   const numbers = uri.query.get('numbers');
   if (numbers !== undefined && numbers !== 'sorted') {
     throw new UsageError(
       `Image source '${uri.text}' has numbers=${numbers}; it must be sorted: number 0 in a label file is then the first class of the train part's sorted names`,
     );
   }
+  const amongOwn = ownClasses(uri);
   const holdOut = holdOutOption(uri);
   const root = resolve(uri.place);
   await checkFolder(root);
@@ -63,7 +66,15 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
   if (files.length === 0) {
     throw new DataError(`${uri.text} leaves no ${split} images of ${listing.files.length}: change holdout`);
   }
-  const labels = chosen && found.labels ? chosen.map((i) => found.labels![i]!) : found.labels;
+  const own = chosen && found.labels ? chosen.map((i) => found.labels![i]!) : found.labels;
+  const { classes, labels } = amongOwn
+    ? occurring(found.classes, own)
+    : { classes: found.classes, labels: own };
+  const settings = {
+    ...holdOutSettings(holdOut),
+    ...(numbers ? { numbers } : {}),
+    ...(amongOwn ? { predicted_among: 'the classes of the test set' } : {}),
+  };
   const held = holdOutSettings(holdOut);
   const none = uri.query.get('parts');
   return {
@@ -72,13 +83,15 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
       parts: none,
       ...held,
       numbers,
+      classes: amongOwn ? 'own' : undefined,
     }),
     split,
     length: files.length,
-    ...(found.classes ? { classes: found.classes } : {}),
+    ...(classes ? { classes } : {}),
     leftOut: [...parts.beside, ...listing.leftOut, ...found.leftOut],
     remarks: found.remarks,
-    ...(holdOut || numbers ? { settings: { ...held, ...(numbers ? { numbers } : {}) } } : {}),
+    ...(Object.keys(settings).length > 0 ? { settings } : {}),
+    ...(amongOwn ? { amongOwn } : {}),
     ...(found.unlabelled === undefined
       ? {}
       : { unlabelled: `${found.unlabelled}${await valInstead(root, parts, folder, known)}` }),
@@ -86,7 +99,36 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
     label: labels ? (i) => labels[i]![0] : undefined,
     labels: labels ? (i) => labels[i]! : undefined,
     read: (i) => decodeImage(join(part, files[i]!)),
-    identity: () => identityOfFiles(part, files, ...(found.labelFile ? [found.labelFile.text] : [])),
+    ...identities({
+      root: part,
+      images: files,
+      ...(labels ? { labels: (i: number) => labels[i]!.map((label) => classes![label]!) } : {}),
+      labelText: found.labelFile?.text,
+    }),
+  };
+}
+
+/** Whether `classes=own` stands in the URI. Throws UsageError for other words. */
+function ownClasses(uri: SourceUri): true | undefined {
+  const text = uri.query.get('classes');
+  if (text === undefined) return undefined;
+  if (text === 'own') return true;
+  throw new UsageError(
+    `Image source '${uri.text}' has classes=${text}; it may be classes=own, so that a test set is predicted among its own classes`,
+  );
+}
+
+/** Labels by the classes that occur among them alone. */
+function occurring(
+  classes: string[] | undefined,
+  labels: number[][] | undefined,
+): { classes?: string[] | undefined; labels?: number[][] | undefined } {
+  if (!classes || !labels) return { classes, labels };
+  const used = [...new Set(labels.flat())].sort((a, b) => a - b);
+  const place = new Map(used.map((label, i) => [label, i]));
+  return {
+    classes: used.map((label) => classes[label]!),
+    labels: labels.map((list) => list.map((label) => place.get(label)!)),
   };
 }
 

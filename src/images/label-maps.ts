@@ -3,8 +3,9 @@
 import { extname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { identities, mapSettings } from './contents.js';
 import { problem } from './label-file.js';
-import { identityOfFiles, isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
+import { isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
 import { paletteCheck } from './palettes.js';
 import { type DecodeOptions, decodeImage, decodeLabelMap, orientationOf, storedSize } from './pixels.js';
 import type { LabelMap } from './resample.js';
@@ -175,11 +176,8 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
       checkPalette(file, map);
       return map;
     },
-    identity: () =>
-      identityOfFiles(
-        root,
-        pairs.flatMap(({ image, map }) => [image, map]),
-      ),
+    settings: mapSettings(classes, ignoreLabels),
+    ...identities({ root, images: pairs.map(({ image }) => image), maps: pairs.map(({ map }) => map) }),
   };
 }
 

@@ -184,10 +184,10 @@ export function stemOf(path: string): string {
 }
 
 /**
- * SHA-256 over names and sizes of files, in the order given: what a folder is known by, wherever it lies. `name` is relative to `root`.
+ * SHA-256 over names and sizes of files, in the order given: what older versions knew a folder by. `name` is relative to `root`.
  * Throws DataError for a file that has gone.
  */
-export async function identityOfFiles(root: string, names: string[], ...more: string[]): Promise<string> {
+export async function sizesIdentity(root: string, names: string[], ...more: string[]): Promise<string> {
   const limit = pLimit(16);
   const sizes = await limit.map(names, async (name) => {
     const found = await stat(join(root, name)).catch(() => undefined);

@@ -1,5 +1,6 @@
 // Image sources: what one offers, and `openSource`, which makes one from a URI.
 
+import type { DigestOptions } from '../files/digests.js';
 import type { LeftOut } from './listing.js';
 import type { LabelMap, RawImage } from './resample.js';
 import { parseSourceUri, type Split } from './uri.js';
@@ -39,8 +40,14 @@ export interface ImageSource {
   readUpright?(i: number): Promise<RawImage>;
   /** Label map of image `i`, as large as the image. */
   labelMap?(i: number): Promise<LabelMap>;
-  /** SHA-256 of what the source holds, wherever it lies. */
-  identity(): Promise<string>;
+  /** Predictions on these images go among `classes` alone, not among all that were learnt: an option, said on the card and in the table. */
+  readonly amongOwn?: true;
+  /** SHA-256 of what the source holds (the contents of its files, in their order, and labels), wherever it lies. */
+  identity(options?: DigestOptions): Promise<string>;
+  /** The same of its images alone, which features depend on; absent where that is the identity. */
+  imagesIdentity?(options?: DigestOptions): Promise<string>;
+  /** What older versions knew files by: names and sizes. Absent where nothing changed. */
+  formerIdentity?(): Promise<string>;
 }
 
 /** The labels of image `i`, an empty list where it has none or the source knows none. */

@@ -79,7 +79,7 @@ async function store(
   changes: Partial<StoreKey> = {},
   signal?: AbortSignal,
 ) {
-  const found = await storedParts(folder, key(changes), partsNow(), IMAGES, compute, signal);
+  const found = await storedParts(folder, key(changes), partsNow(), IMAGES, compute, { signal });
   opened.push(...Object.values(found.parts));
   return found;
 }

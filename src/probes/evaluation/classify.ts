@@ -367,7 +367,7 @@ export const choose = (data: EvaluationData, places: Int32Array): EvaluationData
   indices: places.map((place) => data.indices[place]!),
 });
 
-/** A test set's labels as ids of the training classes, by name; a set that knows only some of them is predicted among those. */
+/** A test set's labels as ids of the training classes, by name; one that asks for it is predicted among its own classes. */
 function testLabels({ data }: TestData, classes: readonly string[]): TestLabels {
   const own = classNames(data.source);
   const ids = own.map((name) => classes.indexOf(name));
@@ -379,7 +379,7 @@ function testLabels({ data }: TestData, classes: readonly string[]): TestLabels 
     );
   }
   const labels = Array.from(data.indices, (i) => labelsOf(data.source, i).map((label) => ids[label]!));
-  return own.length < classes.length ? { labels, classSubset: ids } : { labels };
+  return data.source.amongOwn ? { labels, classSubset: ids } : { labels };
 }
 
 const STATE = 'probes.safetensors';

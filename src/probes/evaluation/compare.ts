@@ -46,6 +46,7 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
   for (const [i, test] of a.record.tests.entries()) {
     const j = b.record.tests.findIndex((t) => t.identity === test.identity && t.images === test.images);
     if (j < 0) continue;
+    checkSettings(predictions, [a, b], [i, j]);
     const paired = pairer(predictions, [a, b], i, j);
     for (const result of a.record.results.filter((r) => r.test === test.source && r.head !== ORACLE)) {
       const other = b.record.results.find(
@@ -69,10 +70,43 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
   }
   if (compared.length === 0) {
     throw new DataError(
-      `${a.file} and ${b.file} have nothing in common: a comparison needs the same test images, head and feature source`,
+      `${a.file} and ${b.file} have nothing in common: a comparison needs the same test images, head and feature source${olderNote(a, b)}`,
     );
   }
   return compared;
+}
+
+/** What the scores of a test set are counted by. */
+function countedBy(of: Predictions, { record }: RecordFile, test: number): Record<string, string> {
+  const data = record.protocol.card.data as { tests?: Record<string, unknown>[] } | undefined;
+  const among = data?.tests?.[test]?.predicted_among;
+  if (record.task === 'cls') return among === undefined ? {} : { 'classes predicted': String(among) };
+  const ignore = of.get(`${test}/ignore`)?.data ?? [];
+  return { classes: `${record.classes.length}`, ignore: [...ignore].join(',') };
+}
+
+/** @throws DataError where two records counted one test set in different ways, naming how */
+function checkSettings(
+  [ofA, ofB]: readonly [Predictions, Predictions],
+  [a, b]: readonly [RecordFile, RecordFile],
+  [i, j]: readonly [number, number],
+): void {
+  const [first, second] = [countedBy(ofA, a, i), countedBy(ofB, b, j)];
+  const differ = [...new Set([...Object.keys(first), ...Object.keys(second)])]
+    .filter((key) => first[key] !== second[key])
+    .map((key) => `${key} is '${first[key] ?? ''}' in the one and '${second[key] ?? ''}' in the other`);
+  if (differ.length === 0) return;
+  throw new DataError(
+    `${a.file} and ${b.file} hold scores of the same images under other settings: ${differ.join('; ')}. Evaluate both with the same options of the source`,
+  );
+}
+
+/** A hint where the test sets have the same addresses but not the same identities. */
+function olderNote(a: RecordFile, b: RecordFile): string {
+  const same = a.record.tests.some(({ source }) => b.record.tests.some((test) => test.source === source));
+  return same
+    ? '; the files of the test set changed between the two, or one record is of an older version, which knew files by names and sizes: evaluate again'
+    : '';
 }
 
 /** The paired difference of one score after another, on one test set; all scores of a segmentation head come from one bootstrap. */

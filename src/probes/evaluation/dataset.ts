@@ -11,6 +11,7 @@ import {
   type StorePart,
   storedParts,
 } from '../../features/store.js';
+import type { DigestOptions } from '../../files/digests.js';
 import { sha256 } from '../../files/hash.js';
 import { type EvaluationTransform, type ImageSource, readAll } from '../../images/index.js';
 
@@ -36,16 +37,26 @@ export interface EvaluationData {
   readonly source: ImageSource;
   /** SHA-256 of what the source holds. */
   readonly identity: string;
+  /** The same of its images alone. */
+  readonly imagesIdentity: string;
   /** Images of the source, ascending. */
   readonly indices: Int32Array;
 }
 
-/** All images of a source, or `limit` of them spread evenly over its order. @throws DataError when it has none */
-export async function chooseData(source: ImageSource, limit: number | null): Promise<EvaluationData> {
+/**
+ * All images of a source, or `limit` of them spread evenly over its order.
+ * @throws DataError when it has none or a file cannot be read, InterruptedError when the signal stops the reading
+ */
+export async function chooseData(
+  source: ImageSource,
+  limit: number | null,
+  reading: DigestOptions = {},
+): Promise<EvaluationData> {
   const n = Math.min(limit ?? source.length, source.length);
   if (n === 0) throw new DataError(`${source.uri} holds no images`);
   const indices = Int32Array.from({ length: n }, (_, i) => Math.floor((i * source.length) / n));
-  return { source, identity: await source.identity(), indices };
+  const identity = await source.identity(reading);
+  return { source, identity, imagesIdentity: (await source.imagesIdentity?.()) ?? identity, indices };
 }
 
 /** What callers hear of and can stop. */
@@ -54,6 +65,8 @@ export interface Watch {
   readonly signal?: AbortSignal;
   /** Reading threads; the default is that of readAll. Changes no result. */
   readonly workers?: number;
+  /** Take nothing from the store (see storedParts). */
+  readonly renewed?: Set<string>;
 }
 
 /** Features of the chosen images, in the store. */
@@ -90,7 +103,7 @@ export function featuresKey(
     kind: 'features',
     title: `${encoder.name} on ${data.source.uri}`,
     made_by: encoder.weightsHash,
-    data: data.identity,
+    data: data.imagesIdentity,
     how: { ...transformFor(transform, size), parts, images: chosen(data) },
   };
   return { key, parts, folder: entryFolder(store, key) };
@@ -143,14 +156,7 @@ export async function featuresOf(
       yield piece;
     }
   }
-  const { parts: files, computed } = await storedParts(
-    store,
-    key,
-    parts,
-    indices.length,
-    compute,
-    watch.signal,
-  );
+  const { parts: files, computed } = await storedParts(store, key, parts, indices.length, compute, watch);
   const copy = async (name: string, first: number, count: number): Promise<Float32Array> => {
     const { perImage } = parts[name]!;
     return ((await files[name]!.read(first * perImage, count * perImage)) as Float32Array).slice();
@@ -183,6 +189,9 @@ function stopIfAsked({ signal }: Watch, what: string): void {
   if (signal?.aborted) throw new InterruptedError(`${what}; the same command goes on`);
 }
 
+/** By which classes label maps were checked as they were read: under others they are read again. */
+const checked = ({ source: { settings } }: EvaluationData) => (settings ? { checked: settings } : {});
+
 /** What decides the label maps of `data`, and their folder in the store. */
 function labelsKey(
   { size, patch }: Pick<FrozenEncoder, 'size' | 'patch'>,
@@ -194,7 +203,11 @@ function labelsKey(
     title: `label maps of ${data.source.uri}`,
     made_by: `patch ${patch}`,
     data: data.identity,
-    how: { ...transformFor({ kind: 'squash' }, size), images: chosen(data) },
+    how: {
+      ...transformFor({ kind: 'squash' }, size),
+      images: chosen(data),
+      ...checked(data),
+    },
   };
   return { key, folder: entryFolder(store, key) };
 }
@@ -245,7 +258,7 @@ export async function patchLabelsOf(
   const part = { dtype: 'uint8', perImage: grid.rows * grid.columns, width: patch * patch } as const;
   const { key } = labelsKey(encoder, data, store);
   const labels = { labels: part };
-  return (await storedParts(store, key, labels, indices.length, compute, watch.signal)).parts.labels;
+  return (await storedParts(store, key, labels, indices.length, compute, watch)).parts.labels;
 }
 
 /** A map of `width` columns, patch by patch: [rows * columns, patch * patch]. */

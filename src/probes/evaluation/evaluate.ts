@@ -4,6 +4,7 @@ import type { FrozenEncoder } from '../../encoder/frozen.js';
 import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
+import type { DigestOptions } from '../../files/digests.js';
 import { hashOf } from '../../files/hash.js';
 import { takeLock } from '../../files/lock.js';
 import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
@@ -93,6 +94,7 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   const done: Evaluation[] = [];
   let specs = o.encoders.map((text) => ({ text, floor: false }));
   let sets: Sets | undefined;
+  const renewed = o.force ? new Set<string>() : undefined; // what of the store was computed by this command
   let overlap: Promise<string[]> | undefined; // looked for once, and only where something is evaluated
   const notesOf = (of: Sets): Promise<string[]> => {
     overlap ??= overlapNotes(of);
@@ -105,8 +107,9 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
       if (i === 0 && o.floors) {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
-      sets ??= await openSets(o, encoder);
-      done.push({ label: text, floor, ...(await evaluateOne(o, protocol, encoder, text, sets, notesOf)) });
+      sets ??= await openSets(o, encoder, reading(o));
+      const made = await evaluateOne(o, protocol, encoder, text, sets, notesOf, renewed);
+      done.push({ label: text, floor, ...made });
     } finally {
       await encoder.close();
     }
@@ -138,16 +141,26 @@ export interface Sets {
 export async function openSets(
   o: Pick<EvaluateOptions, 'train' | 'tests' | 'limit'>,
   encoder: Pick<FrozenEncoder, 'size'>,
+  reading: (set: string) => DigestOptions = () => ({}),
 ): Promise<Sets> {
   const open = async (uri: string, split: 'train' | 'test'): Promise<EvaluationData> => {
     const size = drawnSize(encoder.size.height);
     const source = await openSource(uri, { split, whole: true, size });
-    return chooseData(source, o.limit);
+    return chooseData(source, o.limit, reading(uri));
   };
   const tests = [];
   for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
   return { train: await open(o.train, 'train'), tests };
 }
+
+/** How the files of a set are read for their digest. */
+const reading =
+  ({ force, watch }: EvaluateOptions) =>
+  (set: string): DigestOptions => ({
+    fresh: force,
+    signal: watch?.signal,
+    onProgress: (done, total) => watch?.onStage?.(set, 'digests of files', done, total),
+  });
 
 /** Places of the training images: those with a label are split. */
 export function splitOf(
@@ -170,6 +183,7 @@ async function evaluateOne(
   label: string,
   sets: Sets,
   overlapOf: (sets: Sets) => Promise<string[]>,
+  renewed: Set<string> | undefined,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, seed } = o;
   const { settings } = protocol;
@@ -260,7 +274,9 @@ async function evaluateHeld(
     }),
   );
   const state = folderState(join(folder, 'state'));
+  if (o.force) await state.remove();
   const watch = {
+    ...(renewed ? { renewed } : {}),
     ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
     onStage: (stage: string, done: number, total: number) => o.watch?.onStage?.(label, stage, done, total),
   };
@@ -358,11 +374,19 @@ export function cardOf(
       : ['mIoU (official, nanskip, absent0, perimage)', 'pixel accuracy'],
     interval: '95 %, percentile bootstrap over test images, 2000 resamples, seed 0',
     limit: o.limit,
+    ...dataSettings(sets),
     engine: { name: o.engine.name, device: o.engine.device },
     ...(o.engine.extractor
       ? { extractor: { name: o.engine.extractor.name, device: o.engine.extractor.device } }
       : {}),
   };
+}
+
+/** Options of the sources that decide scores; nothing where the identities say all. */
+function dataSettings({ train, tests }: Sets): { data?: Record<string, unknown> } {
+  const all = [train, ...tests.map(({ data }) => data)].map(({ source }) => source.settings ?? {});
+  if (all.every((settings) => Object.keys(settings).length === 0)) return {};
+  return { data: { train: all[0], tests: all.slice(1) } };
 }
 
 function widthsOf(encoder: FrozenEncoder): Record<string, number> {

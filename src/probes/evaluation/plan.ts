@@ -75,8 +75,8 @@ async function planOne(
     const { length } = data.indices;
     const found = inStore(encoder, data, transform, o.store);
     images += length;
-    if (found.features) stored += length;
-    if (!found.labels) unlabelled += length;
+    if (found.features && !o.force) stored += length;
+    if (!found.labels || o.force) unlabelled += length;
   }
   const tokens = encoder.grid.rows * encoder.grid.columns;
   const { patchWidth: width, globalWidth, registers } = encoder;
