@@ -80,7 +80,7 @@ export async function pretrainStage(
 ): Promise<Outcome> {
   const file = outcomeFile(out, run.id);
   if (existsSync(file)) return readOutcome(file, run.id);
-  const prepared = await prepareRun(run.config);
+  const prepared = await prepareRun(run.config, { onMessage: watch.onMessage, signal: watch.signal });
   if (!prepared.identity.hash.startsWith(run.id)) {
     throw new DataError(
       `the data of run ${run.id} (${run.config.data.source}) is not what it was when the ablation was planned: run capi ablate again`,

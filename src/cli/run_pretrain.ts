@@ -36,7 +36,10 @@ async function train(
   const { refuseHeld } = await import('../pretrain/run_folder.js');
   if (flags.out !== undefined) await refuseHeld(flags.out); // looking through the images takes minutes
   const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
-  const prepared = await beforeSignal(prepareRun(config), signal);
+  const onMessage = (text: string): void => {
+    if (!flags.quiet) progress.message(text);
+  };
+  const prepared = await beforeSignal(prepareRun(config, { onMessage }), signal);
   const folder = flags.out ?? defaultRunFolder(preset, prepared.identity);
   const { pretrain } = await import('../pretrain/loop.js');
   const { runEvaluations } = await import('./pretrain_evals.js');

@@ -42,8 +42,12 @@ export function identity(
   ]);
   settings.sort(([a], [b]) => (a < b ? -1 : 1));
   const canonical = Object.fromEntries(settings);
-  return { hash: createHash('sha256').update(JSON.stringify(canonical)).digest('hex'), canonical };
+  return { hash: canonicalHash(canonical), canonical };
 }
+
+/** The hash of canonical settings: SHA-256 of their JSON, in lower-case hexadecimal. */
+export const canonicalHash = (canonical: CanonicalConfig): string =>
+  createHash('sha256').update(JSON.stringify(canonical)).digest('hex');
 
 /**
  * What differs between two canonical configurations, one line a key, sorted: `optim.lr 0.001 -> 0.002`.

@@ -1,6 +1,6 @@
 // The configuration, for everyone outside this folder.
 
-export { type CanonicalConfig, identity, identityDifferences } from './identity.js';
+export { type CanonicalConfig, canonicalHash, identity, identityDifferences } from './identity.js';
 export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml, settingOf } from './load.js';
 export { presetNames, presetsDirectory } from './presets.js';
 export type { Config, EvaluationEntry } from './schema.js';

@@ -1,14 +1,14 @@
 // Weights and config of an encoder of ours: from a run, a checkpoint, an official .pth, an exported file, or drawn at random.
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
+import { type CanonicalConfig, type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { IMAGENET, openSource, pixelStatistics } from '../images/index.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { SafetensorsReader } from '../tensor/safetensors.js';
 import { checkWeights, openPth, openSafetensors, readOfficial, type TensorFile } from './official.js';
-import { checkDepth, checkpointEncoder } from './open.js';
+import { checkDepth, checkpointEncoder, type EncoderSource, uneditedConfig } from './open.js';
 import { encoderParameters } from './program.js';
 import { type EncoderSpec, KNOWN_ENCODERS, wholeOption } from './spec.js';
 import type { WeightsName } from './weight_groups.js';
@@ -51,9 +51,10 @@ export async function loadEncoder(
   const options = which === 'student' ? { weights: which } : {};
   if (statSync(path).isDirectory() || (await isCheckpoint(path))) {
     refusePreset(spec);
-    const { config, weights, origin } = await checkpointEncoder(path, which, request);
+    const found = await checkpointEncoder(path, which, request);
+    const { config, weights, origin } = found;
     const notes = checkWeights(origin, weights, new Map());
-    return { kind: 'capi', config, weights, place: origin, options, notes, ...(await statistics(config)) };
+    return { kind: 'capi', config, weights, place: origin, options, notes, ...(await statisticsOf(found)) };
   }
   const file = await openTensors(path);
   try {
@@ -127,6 +128,26 @@ function checkedModel(config: Config): Config {
   return config;
 }
 
+/**
+ * Channel mean and standard deviation that a checkpoint was trained with. @throws DataError where they are those of its training images,
+ * older than the checkpoints that hold them, and those images are others now
+ */
+export async function statisticsOf(
+  found: Pick<EncoderSource, 'config' | 'pixels' | 'data' | 'origin'>,
+): Promise<{ mean: number[]; std: number[] }> {
+  const { config, pixels, data, origin } = found;
+  if (config.data.normalise !== 'dataset' || data === undefined) return statistics(config);
+  if (pixels) return pixels;
+  const own = await statistics(config);
+  const source = await openSource(config.data.source, { split: 'train' });
+  if (data !== (await source.formerIdentity?.()) && data !== (await source.identity())) {
+    throw new DataError(
+      `${origin} normalises pixels with the statistics of its training images, but those of ${source.uri} are others now`,
+    );
+  }
+  return own;
+}
+
 /** Channel mean and standard deviation of the config's normalisation; `dataset` reads the run's training images. */
 async function statistics(config: Config): Promise<{ mean: number[]; std: number[] }> {
   const { normalise, source } = config.data;
@@ -141,14 +162,25 @@ async function statistics(config: Config): Promise<{ mean: number[]; std: number
   }
 }
 
+/** The config of a run folder, which its identity must bear out. @throws DataError */
+function runConfig(folder: string): Config {
+  const [file, who] = [join(folder, 'config.yaml'), join(folder, 'identity.json')];
+  let canonical: CanonicalConfig | undefined;
+  try {
+    canonical = existsSync(who) ? JSON.parse(readFileSync(who, 'utf8')).canonical : undefined;
+  } catch (error) {
+    throw new DataError(`${who} is damaged (${(error as Error).message}): restore it`);
+  }
+  return uneditedConfig(file, canonical, folder);
+}
+
 /** `random:PRESET`, `random:FILE.yaml` or `random:RUN`: the architecture of that config, as it is before training. */
 async function randomWeights(spec: EncoderSpec, all: boolean): Promise<LoadedEncoder> {
   if (spec.place === '') {
     throw new UsageError(`encoder '${spec.text}' names no preset; for example random:vit-s-14?seed=1`);
   }
   const isRun = existsSync(join(spec.place, 'config.yaml'));
-  const preset = isRun ? join(resolve(spec.place), 'config.yaml') : spec.place;
-  const config = checkedModel(loadConfig({ preset }).config);
+  const config = checkedModel(isRun ? runConfig(resolve(spec.place)) : presetConfig(spec.place));
   const seed = wholeOption(spec, 'seed', 0) ?? config.seed;
   const sizes = modelSizes(config);
   const initial = initialParameters(sizes, seed);

@@ -3,7 +3,13 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readCheckpoint } from '../checkpoint/file.js';
 import { latestCheckpoint } from '../checkpoint/folder.js';
-import { type CanonicalConfig, type Config, loadConfig } from '../config/index.js';
+import {
+  type CanonicalConfig,
+  type Config,
+  identity,
+  identityDifferences,
+  loadConfig,
+} from '../config/index.js';
 import type { Engine, Executable } from '../engine/program.js';
 import { DataError } from '../errors.js';
 import { EMA, initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
@@ -17,12 +23,17 @@ export interface EncoderSource {
   weights: Record<string, Float32Array>;
   /** Checkpoint path, or `random:SEED`. */
   origin: string;
+  /** Mean and standard deviation that the run normalised pixels with, where they are those of its images. */
+  pixels?: { mean: number[]; std: number[] } | undefined;
+  /** Identity of the images that it was trained on. */
+  data?: string | undefined;
 }
 
 /**
  * Weights of a run folder (its newest checkpoint) or of one checkpoint file: what evaluation reads, or `all` of student or EMA.
- * The config is the run's config.yaml; a checkpoint that was taken out of its run has a copy of what decides its numbers.
- * @throws DataError naming what is missing
+ * The config is the run's config.yaml, which must say what the checkpoint was trained with; a checkpoint that was taken out of its run has
+ * a copy of what decides its numbers.
+ * @throws DataError naming what is missing, or the keys of a config that was edited
  */
 export async function checkpointEncoder(
   path: string,
@@ -35,9 +46,10 @@ export async function checkpointEncoder(
   const configFile = join(isFolder ? path : dirname(dirname(path)), 'config.yaml');
   const prefix = weights === 'ema' ? EMA : STUDENT;
   const { tensors, meta } = await readCheckpoint(file, { only: (n) => n.startsWith(prefix) });
+  const canonical = meta.config as CanonicalConfig | undefined;
   const config = existsSync(configFile)
-    ? loadConfig({ preset: configFile }).config
-    : storedConfig(file, meta.config as CanonicalConfig | undefined);
+    ? uneditedConfig(configFile, canonical, file)
+    : storedConfig(file, canonical);
   checkDepth(config, tensors.size, file);
   const out: Record<string, Float32Array> = {};
   const sizes = modelSizes(config);
@@ -51,7 +63,24 @@ export async function checkpointEncoder(
     }
     out[name] = t.data;
   }
-  return { config, weights: out, origin: file };
+  const pixels = meta.pixels as EncoderSource['pixels'];
+  return { config, weights: out, origin: file, pixels, data: canonical?.['data.source'] as string };
+}
+
+/**
+ * The config in `file`, a run's config.yaml. @throws DataError naming the keys in which it is not the `canonical` one of `owner`, but for
+ * the place of the images and the engine
+ */
+export function uneditedConfig(file: string, canonical: CanonicalConfig | undefined, owner: string): Config {
+  const { config } = loadConfig({ preset: file });
+  if (!canonical) return config;
+  const own = identity(config, { dataIdentity: String(canonical['data.source']) }).canonical;
+  const differences = identityDifferences(canonical, own).filter((text) => !text.startsWith('engine.'));
+  if (differences.length === 0) return config;
+  throw new DataError(
+    `${file} was edited: it is not what ${owner} was trained with; what differs: ${differences.join('; ')}. Undo the edit`,
+    { differences },
+  );
 }
 
 /** Refuses a model of more blocks than the file has tensors, before the names of all its tensors are made. @throws DataError */

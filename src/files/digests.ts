@@ -73,6 +73,19 @@ export async function fileDigests(
   return digests;
 }
 
+/** Tells, from the third second on and then every ten, how far the reading of the files of `what` has come. */
+export function digestMessages(
+  what: string,
+  tell: (text: string) => void,
+): (done: number, total: number) => void {
+  let due = performance.now() + 3000;
+  return (done, total) => {
+    if (performance.now() < due) return;
+    due = performance.now() + 10_000;
+    tell(`reading the files of ${what} for their digest: ${done} of ${total}`);
+  };
+}
+
 /** Places of the names whose digest is not known; fills in those that are. */
 async function changed(
   root: string,

@@ -51,6 +51,8 @@ export interface PretrainOptions {
   /** Complete config, engine section resolved (name, device, threads, micro-batches). */
   config: Config;
   identity: RunIdentity;
+  /** See PreparedRun. */
+  former?: RunIdentity;
   source: ImageSource;
   engine: Engine;
   folder: string;
@@ -100,11 +102,15 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const s = modelSizes(config);
 
   // What is there: nothing, or this run up to its newest checkpoint. Another run is refused; nothing is written yet.
-  const found = await checkRunFolder(folder, o.identity, { allowEngineChange: o.allowEngineChange ?? false });
+  const found = await checkRunFolder(folder, o.identity, {
+    allowEngineChange: o.allowEngineChange ?? false,
+    former: o.former,
+  });
+  const { identity } = found;
   const checkpoints = join(folder, RUN.checkpoints);
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
   const start = latest?.step ?? 0;
-  let state = latest ? Object.entries(await readState(latest, config, o.identity)) : startTensors(config);
+  let state = latest ? Object.entries(await readState(latest, config, identity)) : startTensors(config);
   let memory: StepMemory | null = null;
   const result = (report: StepReport | undefined, checkpoint: string, skipped: number): PretrainResult => ({
     run: folder,
@@ -152,8 +158,14 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   for (const text of learningWarnings(config)) log.say(`warning: ${text}`);
   if (found.engineChanges.length > 0)
     log.say(`engine changed at step ${start}: ${found.engineChanges.join('; ')}`);
+  if (found.contents !== undefined && found.known?.contents === undefined) {
+    log.say(
+      'warning: this run was begun by a version that knew its images by names and sizes; that their pixels are the same cannot be checked before today',
+    );
+  }
 
-  const { mean, std } = await pixelStatistics(config.data.normalise, o.source);
+  const pixels = await pixelStatistics(config.data.normalise, o.source);
+  const { mean, std } = pixels;
   const batches = await openBatches(o.source, {
     height: s.height,
     width: s.width,
@@ -193,10 +205,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind
 
-    await claimRunFolder(folder, o.identity, found, start);
+    await claimRunFolder(folder, found, start);
     log.open(folder);
     await prepareCheckpointFolder(checkpoints);
-    await writeText(join(folder, RUN.config), `# identity ${o.identity.hash}\n${resolvedYaml(config)}`);
+    await writeText(join(folder, RUN.config), `# identity ${identity.hash}\n${resolvedYaml(config)}`);
     const made = environment(engine);
     await writeJson(join(folder, RUN.environment), made);
     log.note(`environment: ${JSON.stringify(made)}`);
@@ -212,7 +224,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       const { path } = await writeCheckpoint(
         checkpoints,
         step,
-        checkpointOf(now, config, o.identity),
+        checkpointOf(now, config, identity, config.data.normalise === 'dataset' ? pixels : undefined),
         config.checkpoint.keep,
       );
       saved = { step, path };

@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
+import { digestMessages } from '../files/digests.js';
 import { type ImageSource, openSource } from '../images/index.js';
 import { modelSizes, patchCounts } from '../model/sizes.js';
 import { checkLearning } from './learning.js';
@@ -10,8 +11,16 @@ import type { RunIdentity } from './run_folder.js';
 export interface PreparedRun {
   config: Config;
   identity: RunIdentity;
+  /** As an older version knew the run, whose images it knew by names and sizes; absent where nothing changed. */
+  former?: RunIdentity;
   source: ImageSource;
   engine: Engine;
+}
+
+/** Who hears of a long preparation, and may stop it. */
+export interface Hearing {
+  onMessage?(text: string): void;
+  signal?: AbortSignal;
 }
 
 /** Largest divisor of `batch` that is at most `most`. */
@@ -46,8 +55,11 @@ export function microBatches(
   return { teacher: set ?? t ?? auto(tokens.teacher), student: set ?? st ?? auto(tokens.student) };
 }
 
-/** @throws UsageError, EngineError or DataError: one line that says what to change */
-export async function prepareRun(config: Config): Promise<PreparedRun> {
+/**
+ * Opens what a run needs. Training images in files are read once for their digest; where that takes long `onMessage` hears of it.
+ * @throws UsageError, EngineError or DataError: one line that says what to change
+ */
+export async function prepareRun(config: Config, hear: Hearing = {}): Promise<PreparedRun> {
   checkSizes(config);
   checkLearning(config);
   const { checkMemory } = await import('./cost.js');
@@ -57,8 +69,20 @@ export async function prepareRun(config: Config): Promise<PreparedRun> {
   const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick
   const engine = await openEngine(config.engine);
   const resolved = resolveEngine(config, engine);
-  const dataIdentity = await source.identity();
-  return { config: resolved, identity: identity(resolved, { dataIdentity }), source, engine };
+  const { onMessage, signal } = hear;
+  const dataIdentity = await source.identity({
+    signal,
+    ...(onMessage ? { onProgress: digestMessages(source.uri, onMessage) } : {}),
+  });
+  const known = (dataIdentity: string): RunIdentity => identity(resolved, { dataIdentity });
+  const former = await source.formerIdentity?.();
+  return {
+    config: resolved,
+    identity: known(dataIdentity),
+    ...(former === undefined ? {} : { former: known(former) }),
+    source,
+    engine,
+  };
 }
 
 /** The config with its engine section as it runs: nothing is left to choose, so that it can be identified. */

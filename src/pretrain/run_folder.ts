@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type CanonicalConfig, identityDifferences } from '../config/index.js';
+import { type CanonicalConfig, canonicalHash, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { type HeldLock, type Holder, holderText, lockHolder, tryLock } from '../files/lock.js';
 import { makeFolder, partialOf, removePartials, writeFailure, writeJson } from '../files/write.js';
@@ -28,6 +28,8 @@ export interface RunIdentity {
 }
 
 interface IdentityFile extends RunIdentity {
+  /** Of a run that an older version began, which knew its images by names and sizes: their identity when it was taken up again. */
+  contents?: string;
   /** Engine settings that changed on resume: at which step, and what. */
   changes: { step: number; differences: string[] }[];
 }
@@ -36,7 +38,14 @@ interface IdentityFile extends RunIdentity {
 export interface FolderState {
   known?: IdentityFile;
   engineChanges: string[];
+  /** As the folder knows the run: the one asked for, or its former one. */
+  identity: RunIdentity;
+  /** Where the folder knows the images by names and sizes alone: what they are now. */
+  contents?: string;
 }
+
+/** The canonical setting that stands for the images. */
+const DATA = 'data.source';
 
 /** True for a line of identityDifferences that concerns engine, device, threads or micro-batches. */
 export const isEngineSetting = (difference: string): boolean => difference.startsWith('engine.');
@@ -47,8 +56,8 @@ export const isEngineSetting = (difference: string): boolean => difference.start
  */
 export async function checkRunFolder(
   folder: string,
-  identity: RunIdentity,
-  options: { allowEngineChange: boolean },
+  asked: RunIdentity,
+  options: { allowEngineChange: boolean; former?: RunIdentity | undefined },
 ): Promise<FolderState> {
   const file = join(folder, RUN.identity);
   if (!existsSync(file)) {
@@ -58,11 +67,21 @@ export async function checkRunFolder(
       const some = foreign.slice(0, 3).join(', ') + (foreign.length > 3 ? ', ...' : '');
       throw new UsageError(`${folder} holds files but no run (${some}): choose another folder with --out`);
     }
-    return { engineChanges: [] };
+    return { identity: asked, engineChanges: [] };
   }
   const known = await readIdentity(file);
+  const { former } = options;
+  const aged = former !== undefined && known.canonical[DATA] === former.canonical[DATA];
+  const identity = aged ? former : asked;
+  const contents = aged ? String(asked.canonical[DATA]) : undefined;
+  if (known.contents !== undefined && known.contents !== contents) {
+    throw new UsageError(
+      `${folder} holds a run on other images: the files have the names and sizes of those it was trained on, but not their contents. Restore them, or choose another folder with --out`,
+    );
+  }
+  const state = { known, identity, ...(contents === undefined ? {} : { contents }) };
   const differences = identityDifferences(known.canonical, identity.canonical);
-  if (differences.length === 0) return { known, engineChanges: [] };
+  if (differences.length === 0) return { ...state, engineChanges: [] };
   const onlyEngine = differences.every(isEngineSetting);
   if (!onlyEngine || !options.allowEngineChange) {
     const hint = onlyEngine
@@ -72,7 +91,7 @@ export async function checkRunFolder(
       differences,
     });
   }
-  return { known, engineChanges: differences };
+  return { ...state, engineChanges: differences };
 }
 
 /**
@@ -128,15 +147,16 @@ const held = (folder: string, holder: Holder): UsageError =>
  */
 export async function claimRunFolder(
   folder: string,
-  identity: RunIdentity,
-  { known, engineChanges }: FolderState,
+  { known, identity, contents, engineChanges }: FolderState,
   step: number,
 ): Promise<void> {
   const file = join(folder, RUN.identity);
   if (known) {
-    if (engineChanges.length === 0) return;
-    const changes = [...known.changes, { step, differences: engineChanges }];
-    await writeJson(file, { ...identity, changes } satisfies IdentityFile);
+    if (engineChanges.length === 0 && known.contents === contents) return;
+    const changed = engineChanges.length > 0 ? [{ step, differences: engineChanges }] : [];
+    const changes = [...known.changes, ...changed];
+    const added = contents === undefined ? {} : { contents };
+    await writeJson(file, { ...identity, ...added, changes } satisfies IdentityFile);
     return;
   }
   await makeFolder(folder);
@@ -157,7 +177,10 @@ async function readIdentity(file: string): Promise<IdentityFile> {
   let why = 'it holds no identity';
   try {
     const value = JSON.parse(await readFile(file, 'utf8')) as Partial<IdentityFile> | null;
-    if (value?.hash && value.canonical) return { changes: [], ...(value as RunIdentity) };
+    if (value?.hash && value.canonical) {
+      if (canonicalHash(value.canonical) === value.hash) return { changes: [], ...(value as RunIdentity) };
+      why = 'its hash is not that of its settings';
+    }
   } catch (error) {
     why = reason(error);
   }

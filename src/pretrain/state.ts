@@ -87,17 +87,27 @@ export async function readState(file: CheckpointFile, config: Config, run: RunId
   return state;
 }
 
-/** What a checkpoint of this state holds: its bytes depend on the state and the identity alone. */
+/**
+ * What a checkpoint of this state holds: its bytes depend on the state and the identity alone. `pixels` are the statistics of the
+ * training images, where those normalise.
+ */
 export function checkpointOf(
   state: RunState,
   config: Config,
   run: RunIdentity,
+  pixels?: { mean: number[]; std: number[] },
 ): { tensors: Map<string, StoredTensor>; meta: Record<string, unknown> } {
   const tensors = new Map<string, StoredTensor>();
   for (const [name, shape] of Object.entries(stateShapes(config))) {
     tensors.set(name, { dtype: 'F32', shape, data: state[name]! });
   }
-  return { tensors, meta: { identity: run.hash, config: run.canonical, seed: config.seed } };
+  const meta = {
+    identity: run.hash,
+    config: run.canonical,
+    seed: config.seed,
+    ...(pixels ? { pixels } : {}),
+  };
+  return { tensors, meta };
 }
 
 /** The first tensor that holds NaN or infinity: such a state must not become a checkpoint. */

@@ -1,4 +1,5 @@
 // What a run learned: logistic regression on the patch features of the trained encoder against those of the untrained one.
+import { statisticsOf } from '../encoder/load.js';
 import {
   checkpointEncoder,
   type EncoderSource,
@@ -8,13 +9,7 @@ import {
 } from '../encoder/open.js';
 import type { Engine } from '../engine/program.js';
 import { DataError } from '../errors.js';
-import {
-  type ImageSource,
-  type LabelMap,
-  openSource,
-  pixelStatistics,
-  type RawImage,
-} from '../images/index.js';
+import { type ImageSource, type LabelMap, openSource, type RawImage } from '../images/index.js';
 import { compareMeanIou, type PairedComparison } from '../scores/intervals.js';
 import { OFFICIAL_C_GRID, scorePatchFeatures } from './segmentation.js';
 
@@ -87,10 +82,7 @@ export async function whatItLearned(o: LearnedOptions): Promise<LearnedResult> {
   const { config } = trained;
   const untrained = randomEncoder(config, config.seed);
   const uri = o.source ?? config.data.source;
-  const statistics = await pixelStatistics(
-    config.data.normalise,
-    await openSource(config.data.source, { split: 'train' }),
-  );
+  const statistics = await statisticsOf(trained);
   const encoder = await openEncoder(o.engine, trained, { batch: 50, ...statistics });
   const { sizes } = encoder;
   const size = { height: sizes.height, width: sizes.width, patch: sizes.patch };

@@ -26,7 +26,7 @@ const allow = { allowEngineChange: true };
 
 async function claim(run: ReturnType<typeof who>, options = refuse, step = 0): Promise<string[]> {
   const state = await checkRunFolder(folder, run, options);
-  await claimRunFolder(folder, run, state, step);
+  await claimRunFolder(folder, state, step);
   return state.engineChanges;
 }
 
