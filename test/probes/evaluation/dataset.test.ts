@@ -172,7 +172,7 @@ describe('featuresOf', () => {
     expect(await second.read(0, 6)).toEqual(await first.read(0, 6));
 
     const others: [FrozenEncoder, EvaluationData, InputTransform][] = [
-      [encoder, { ...data, identity: 'other files' }, SQUASH],
+      [encoder, { ...data, imagesIdentity: 'other files' }, SQUASH],
       [encoder, { ...data, indices: Int32Array.of(0, 1, 2, 3, 4, 5) }, SQUASH], // as many, not the same
       [encoder, data, { kind: 'resize-crop', shorter: 1 }],
       [encoder, data, { kind: 'resize-crop', shorter: 1.5 }],
