@@ -88,12 +88,14 @@ describe('folder sources', () => {
     expect(source.length).toBe(2);
   });
 
-  it('identity follows paths and sizes, not the place', async () => {
+  it('identity follows contents, order and labels, not place and names', async () => {
     const identity = async (path: string) => (await openSource(`folder:${path}`)).identity();
     const files = ['x/a.png', 'y/b.png'];
     const first = await identity(layout('here', files));
     expect(await identity(layout('elsewhere/there', files))).toBe(first);
-    expect(await identity(layout('renamed', ['x/a.png', 'y/c.png']))).not.toBe(first);
+    expect(await identity(layout('renamed', ['x/a.png', 'y/c.png']))).toBe(first); // its order and classes are the same
+    expect(await identity(layout('relabelled', ['x/a.png', 'z/b.png']))).not.toBe(first);
+    expect(await identity(layout('one class', ['x/a.png', 'x/b.png']))).not.toBe(first);
     const grown = layout('grown', files);
     put(join(grown, 'y/b.png'), Buffer.concat([pictures.get(0)!, Buffer.from([0])]));
     expect(await identity(grown)).not.toBe(first);
