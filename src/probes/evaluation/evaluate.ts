@@ -220,6 +220,7 @@ async function evaluateOne(
       id,
       key,
       folder,
+      renewed,
     });
   } finally {
     await lock.release();
@@ -244,6 +245,8 @@ interface Identified {
   readonly id: string;
   readonly key: RecordKey;
   readonly folder: string;
+  /** See storedParts. */
+  readonly renewed: Set<string> | undefined;
 }
 
 async function evaluateHeld(
@@ -253,7 +256,7 @@ async function evaluateHeld(
   label: string,
   sets: Sets,
   overlapOf: (sets: Sets) => Promise<string[]>,
-  { card, split, size, id, key, folder }: Identified,
+  { card, split, size, id, key, folder, renewed }: Identified,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, engine, seed } = o;
   const { settings } = protocol;
