@@ -12,7 +12,7 @@ export function commandsOf(
   const sets = { ...stored.set, ...stored.arms[cell.arm] };
   const folder = `runs/${run.id}`;
   const threads = ['--threads', `${run.config.engine.threads ?? 1}`];
-  const { train, tests, protocol, weights, limit, task } = cell.evaluation;
+  const { train, tests, protocol, weights, limit, task, allow_overlap } = cell.evaluation;
   const pretrain = [
     ...['pretrain', stored.base, '--seed', `${run.seed}`, ...threads],
     ...Object.entries(sets).flatMap(([key, value]) => [
@@ -34,6 +34,7 @@ export function commandsOf(
     ],
     ...(weights === 'ema' ? [] : ['--weights', weights]),
     ...(limit === null ? [] : ['--limit', `${limit}`]),
+    ...(allow_overlap ? ['--allow-overlap'] : []),
     ...['--seed', `${cell.probeSeed}`, ...threads],
   ];
   return [pretrain, evaluate].map((words) => commandLine(words));

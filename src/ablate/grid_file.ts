@@ -17,6 +17,8 @@ export const evaluation = z.strictObject({
   protocol: z.string().min(1).default('quick'),
   weights: z.enum(['ema', 'student']).default('ema'),
   limit: z.int().min(2).nullable().default(null),
+  /** Evaluate although more than 1 % of the test images are among the training images. */
+  allow_overlap: z.boolean().optional(),
 });
 export type GridEvaluation = Omit<z.infer<typeof evaluation>, 'name'> & { name: string };
 

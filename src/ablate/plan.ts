@@ -8,8 +8,9 @@ import { openSource } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
 import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
-import { classNames } from '../probes/evaluation/classify.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
+import { classNames } from '../probes/evaluation/labels.js';
+import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 import { type CellKey, cellId } from '../results/cell.js';
 import { refuse } from './faults.js';
@@ -180,6 +181,7 @@ async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<str
     { train: e.train, tests: e.tests, limit: e.limit },
     { size: { height, width } },
   );
+  refuseSameImages(sets, e.allow_overlap ?? false);
   for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
     if (e.task === 'cls') classNames(source);
     else if (!source.labelMapClasses)

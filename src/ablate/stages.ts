@@ -203,6 +203,7 @@ export async function evaluateStage(
       out: join(work, 'evals'),
       store: join(work, 'store'),
       force: false,
+      allowOverlap: evaluation.allow_overlap ?? false,
       watch: {
         signal: watch.signal,
         onMessage: watch.onMessage,

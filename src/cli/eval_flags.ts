@@ -34,6 +34,9 @@ export const evalFlags = {
   seed: Flags.integer({ description: 'seed of heads and batches', min: 0, default: 0 }),
   'dry-run': Flags.boolean({ description: 'print images, vectors, disk, memory and time, and stop' }),
   force: Flags.boolean({ description: 'evaluate again where a finished record exists; the old one stays' }),
+  'allow-overlap': Flags.boolean({
+    description: 'evaluate although more than 1 % of the test images are among the training images',
+  }),
   out: Flags.string({ description: 'folder of the records', default: 'evals', helpValue: 'DIR' }),
   csv: Flags.boolean({ description: 'print CSV instead of the table' }),
 };
@@ -50,6 +53,7 @@ export interface EvalFlags extends EngineFlagValues {
   seed: number;
   'dry-run': boolean;
   force: boolean;
+  'allow-overlap'?: boolean;
   out: string;
   csv: boolean;
   quiet: boolean;

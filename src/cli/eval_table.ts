@@ -83,7 +83,8 @@ export function evaluationTable(
       table.push([head, source, metric, ...cells]);
     }
     const n = evaluations[0]!.record.results.find((r) => r.test === test)?.n;
-    text += `${shown(test)}: ${n} test images, %\n${table.toString()}\n`;
+    const left = evaluations[0]!.record.tests.find(({ source }) => source === test)?.not_counted;
+    text += `${shown(test)}: ${n} test images, %${left ? `; ${percent(left)} % of their pixels count for no score` : ''}\n${table.toString()}\n`;
   }
   const { protocol } = evaluations[0]!.record;
   text += `protocol   ${shown(protocol.name)} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;

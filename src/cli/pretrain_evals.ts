@@ -5,8 +5,9 @@ import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { appendLine } from '../files/write.js';
-import { openSource } from '../images/index.js';
-import { evaluate, SECTION } from '../probes/evaluation/evaluate.js';
+import { modelSizes } from '../model/sizes.js';
+import { evaluate, openSets, SECTION } from '../probes/evaluation/evaluate.js';
+import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 
 export interface RunEvaluations {
@@ -34,8 +35,11 @@ export async function runEvaluations(
   if (config.evals.length === 0) return undefined;
   for (const entry of config.evals) {
     loadProtocol(entry.protocol, SECTION[entry.task]);
-    await openSource(entry.train, { split: 'train', whole: true });
-    for (const test of testsOf(entry)) await openSource(test, { split: 'test', whole: true });
+    const sets = await openSets(
+      { train: entry.train, tests: testsOf(entry), limit: entry.limit },
+      { size: modelSizes(config) },
+    );
+    refuseSameImages(sets, entry.allow_overlap ?? false);
   }
   const dueAt = (entry: EvaluationEntry, step: number, last: boolean): boolean =>
     last || step % entry.every === 0;
@@ -59,6 +63,7 @@ export async function runEvaluations(
           out: join(folder, 'evals'),
           store: defaultStoreFolder(),
           force: false,
+          allowOverlap: entry.allow_overlap ?? false,
           watch: {
             signal: hear.signal,
             onStage: (_, stage, done, total) =>

@@ -108,9 +108,7 @@ function gridOf(flags: AblateFlags): Grid {
     probeSeeds: flags['probe-seeds'],
     evals: tasks,
     baseEvals: (base) =>
-      loadConfig({ preset: base }).config.evals.map(({ task, train, test, protocol, weights, limit }) => ({
-        ...{ task, train, test, protocol, weights, limit },
-      })),
+      loadConfig({ preset: base }).config.evals.map(({ every, seed, ...evaluation }) => evaluation),
     baseValue,
   });
 }

@@ -43,6 +43,7 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
     out: flags.out,
     store: defaultStoreFolder(),
     force: flags.force,
+    allowOverlap: flags['allow-overlap'] ?? false,
   };
   if (flags['dry-run']) {
     const plan = await planEvaluation(options);

@@ -41,6 +41,8 @@ async function train(
   };
   const prepared = await beforeSignal(prepareRun(config, { onMessage }), signal);
   const folder = flags.out ?? defaultRunFolder(preset, prepared.identity);
+  const { sourceNotes } = await import('../images/index.js');
+  for (const note of flags.quiet ? [] : sourceNotes(prepared.source)) progress.message(`note: ${note}`);
   const { pretrain } = await import('../pretrain/loop.js');
   const { runEvaluations } = await import('./pretrain_evals.js');
   const listed = runEvaluations(prepared.config, folder, prepared.engine, {

@@ -107,7 +107,7 @@ async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promi
     arm: 0,
     seed,
     probeSeed,
-    evaluation: { ...request, name: evaluation, task },
+    evaluation: { ...request, name: evaluation, task, allow_overlap: true },
   };
   const stored: StoredRuns = {
     early_stop: record.run.state !== 'done',
@@ -173,6 +173,7 @@ async function evaluationAgain(
       out,
       store: defaultStoreFolder(),
       force: false,
+      allowOverlap: true, // what the record was made of is made again; its notes say so
       watch: { signal, onMessage: (text) => quiet || process.stderr.write(`${text}\n`) },
     }),
   );

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
+import { shown } from '../files/text.js';
 import {
   channelStats,
   contactSheet,
@@ -54,6 +55,8 @@ export async function showSource(uri: string, options: ShowOptions): Promise<Sur
     label_map_classes: source.labelMapClasses,
     ignored_labels: source.ignoreLabels,
     channels: { mean, std, images },
+    left_out: source.leftOut?.map(({ what, count, examples }) => ({ what, count, examples })) ?? [],
+    remarks: [...(source.remarks ?? []), ...(source.unlabelled === undefined ? [] : [source.unlabelled])],
     unreadable,
     contact_sheet: out,
   };
@@ -94,6 +97,10 @@ export interface Survey {
   label_map_classes?: string[];
   ignored_labels?: number[];
   channels: { mean: number[]; std: number[]; images: number };
+  /** What lies in the source's folders and is not read. */
+  left_out: { what: string; count: number; examples: string[] }[];
+  /** What is odd about it, and why it has no labels, a sentence each. */
+  remarks: string[];
   unreadable: { name: string; problem?: string }[];
   contact_sheet: string;
 }
@@ -120,12 +127,18 @@ function print(result: Survey, sampled: number, log: (line: string) => void): vo
   if (classes) {
     const rows = classes.map(({ name, images }, i) => [
       `${i}`,
-      name,
+      shown(name),
       images === undefined ? '' : `${images}`,
     ]);
     log(columns([['label', 'class', 'images'], ...rows.slice(0, 50)]));
     if (rows.length > 50) log(`… and ${rows.length - 50} more (--json has them all)`);
   }
+  for (const { what, count, examples } of result.left_out) {
+    log(
+      `left out     ${count} ${what}: ${examples.map(shown).join(', ')}${count > examples.length ? ', …' : ''}`,
+    );
+  }
+  for (const remark of result.remarks) log(`note         ${remark}`);
   for (const { problem } of unreadable) log(`unreadable   ${problem}`);
   log(`${sampled} images on ${result.contact_sheet}`);
 }

@@ -229,6 +229,8 @@ const evaluation = z.strictObject({
   /** Images of each set at most; null: all. */
   limit: z.int().min(2).nullable().default(null),
   seed: z.int().min(0).default(0),
+  /** Evaluate although more than 1 % of the test images are among the training images. */
+  allow_overlap: z.boolean().optional(),
 });
 export type EvaluationEntry = z.infer<typeof evaluation>;
 

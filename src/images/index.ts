@@ -8,6 +8,7 @@ export {
   openBatches,
 } from './batches.js';
 export { type DataSet, findDataSets } from './datasets.js';
+export { sameForm } from './listing.js';
 export { IMAGENET, pixelStatistics } from './normalise.js';
 export {
   compareFingerprints,
@@ -37,6 +38,7 @@ export {
   paintLabels,
   type Sample,
   sampleSource,
+  sourceNotes,
 } from './survey.js';
 export { randomResizedCrop } from './transform.js';
 export { parseSourceUri, SCHEMES, type Split } from './uri.js';

@@ -136,7 +136,7 @@ function parseLine(line: string, separator: RegExp): { image: string; labels: st
 /** A line with quoted fields: a quote inside of one is doubled. */
 function parseQuoted(path: string, line: string): { image: string; labels: string[] } {
   const fields: string[] = [];
-  const field = /\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)/y;
+  const field = /\s*(?:"((?:[^"]|"")*)"\s*|([^",][^,]*|))(,|$)/y;
   while (field.lastIndex < line.length || fields.length === 0) {
     const found = field.exec(line);
     if (!found)

@@ -33,7 +33,10 @@ export function partOf(name: string): PartName | undefined {
 /** The part that a name looks like, be it that name, or that with an affix: `Test`, `train2017`, `training_set`, `val-images`. */
 export function looksLikePart(name: string): PartName | undefined {
   const word = name.toLowerCase().replace(/[\s_.-]*(set|split|part|data|images|imgs|img|\d+)*$/, '');
-  return partOf(word) ?? partOf(word.replace(/^(the|my|images|imgs|img|data)[\s_.-]+/, ''));
+  return (
+    partOf(word) ??
+    partOf(word.replace(/^(the|my|images|imgs|img|dataset|data|seg|set|split|part)[\s_.-]+/, ''))
+  );
 }
 
 /** The folders of a data folder that are its parts; none where it is not divided. */

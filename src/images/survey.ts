@@ -1,6 +1,7 @@
 // A look at a source: a sample of its images with what is wrong with any, channel statistics, and a contact sheet.
 
 import { DataError } from '../errors.js';
+import { phrase } from './listing.js';
 import { type LabelMap, type RawImage, resizeBicubic, resizeNearest } from './resample.js';
 import { type ImageSource, labelsOf } from './source.js';
 
@@ -31,6 +32,12 @@ export async function sampleSource(source: ImageSource, count: number): Promise<
     }
   }
   return samples;
+}
+
+/** What a source's folders hold and nobody reads (`URI: left out 3 hidden files (a, b, c), …`), and its remarks: a line each. */
+export function sourceNotes({ uri, leftOut = [], remarks = [] }: ImageSource): string[] {
+  const left = leftOut.map(phrase).join(', ');
+  return [...(left === '' ? [] : [`${uri}: left out ${left}`]), ...remarks];
 }
 
 /** Number of images of each class (an image with several labels counts for each), or undefined where the source has no labels. */

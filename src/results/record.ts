@@ -74,7 +74,15 @@ export const recordSchema = z.object({
   }),
   protocol: z.object({ name: z.string(), hash: z.string(), card: z.record(z.string(), z.unknown()) }),
   train: dataset,
-  tests: z.array(dataset.extend({ reads: z.int() })),
+  tests: z.array(
+    dataset.extend({
+      reads: z.int(),
+      /** Images compared with the training images, and those of them that are among these: in every pixel, or nearly. Absent in old records. */
+      overlap: z.object({ same: z.int(), near: z.int(), images: z.int() }).optional(),
+      /** Segmentation: share of the pixels that no score counts. Absent in old records. */
+      not_counted: z.number().optional(),
+    }),
+  ),
   split: z.object({ hash: z.string(), train: z.int(), validation: z.int(), seed: z.int() }),
   seed: z.int(),
   results: z.array(resultSchema),

@@ -90,4 +90,77 @@ describe('label files', () => {
     expect(message).toContain('1 labels that are no class (2)');
     expect(message).toContain('numbers 0 to 1');
   });
+
+  it.each([
+    ['a byte order mark', '\ufeffpath,label\na.jpg,cat\nb.jpg,dog\n'],
+    ['line ends of Windows', 'a.jpg,cat\r\nb.jpg,dog\r\n'],
+    ['line ends of old Macs', 'a.jpg,cat\rb.jpg,dog'],
+    ['quotes', '"path","label"\n"a.jpg","cat"\n"b.jpg",dog\n'],
+    ['white space', '  a.jpg , cat \n\tb.jpg,\tdog\n\n'],
+    ['another header', 'image_id,Category\na.jpg,cat\nb.jpg,dog\n'],
+    ['paths of Windows', '.\\a.jpg,cat\n.\\b.jpg,dog\n'],
+  ])('are read with %s', async (name, text) => {
+    const root = tree(`kind-${name}`, ['a.jpg', 'b.jpg'], { 'labels.csv': text });
+    expect((await openSource(`folder:${root}`)).classes).toEqual(['cat', 'dog']);
+    expect(await labelsIn(`folder:${root}`)).toEqual([[0], [1]]);
+  });
+
+  it('quote paths with commas and quotes, and several labels', async () => {
+    const root = tree('quoted', ['a, 1.jpg', 'say "b".jpg'], {
+      'labels.csv': '"a, 1.jpg","x;y"\n"say ""b"".jpg",""\n',
+    });
+    expect(await labelsIn(`folder:${root}`)).toEqual([[0, 1], []]);
+  });
+
+  it.each([
+    [
+      'three columns',
+      'path,label,split\na.jpg,cat,train\nb.jpg,dog,test\n',
+      'has the columns path, label, split; expected two',
+    ],
+    ['swapped columns', 'label,filename\ncat,a.jpg\ndog,b.jpg\n', 'has the columns label, filename'],
+    ['quotes that do not match', 'a.jpg,cat\nb.jpg,"dog\n', 'quotes that do not match'],
+    [
+      'bytes that are no UTF-8',
+      Buffer.from([0x61, 0x2e, 0x6a, 0x70, 0x67, 0x2c, 0xe9, 10]),
+      'is not UTF-8 text',
+    ],
+    ['UTF-16', Buffer.from('\ufeffa.jpg,cat\n', 'utf16le'), 'is not UTF-8 text'],
+    ['a label below 0', 'a.jpg,-1\nb.jpg,0\n', 'the label -1: leave the label of an image without one empty'],
+    ['no lines', '', '2 images without a line (a.jpg, b.jpg)'],
+    [
+      'a line that names a folder',
+      'a.jpg,cat\nb.jpg,dog\nsub/,dog\n',
+      '1 lines whose image is not there (sub/)',
+    ],
+  ])('are refused with %s', async (name, text, words) => {
+    const root = tree(`wrong-${name}`, ['a.jpg', 'b.jpg'], {});
+    put(join(root, 'labels.csv'), text);
+    const error = await failure(() => openSource(`folder:${root}`));
+    expect(error).toBeInstanceOf(DataError);
+    expect(error.message).toContain(words);
+  });
+
+  it('with numbers are refused where the train images name their classes, unless their order is said', async () => {
+    const images = ['train/n01/x.jpg', 'train/n02/y.jpg', 'train/n03/z.jpg', 'val/a.jpg', 'val/b.jpg'];
+    const root = tree('devkit', images, { 'val/labels.csv': 'a.jpg,1\nb.jpg,2\n' });
+    const { message } = await failure(() => openSource(`folder:${root}?split=test`));
+    expect(message).toContain('numbers its classes (1, 2) while the train images name them (n01, n02, n03)');
+    expect(message).toContain('?numbers=sorted');
+    expect(await labelsIn(`folder:${root}?numbers=sorted`, 'test')).toEqual([[1], [2]]);
+    expect((await failure(() => openSource(`folder:${root}?numbers=devkit`))).message).toContain(
+      'must be sorted',
+    );
+    const digits = tree('digits-beyond', ['train/1/x.jpg', 'train/2/y.jpg', 'val/a.jpg'], {
+      'val/labels.csv': 'a.jpg,0\n',
+    });
+    expect((await failure(() => openSource(`folder:${digits}`, { split: 'test' }))).message).toContain(
+      '1 labels that are no class (0)',
+    );
+    expect(await labelsIn(`folder:${digits}?numbers=sorted`, 'test')).toEqual([[0]]);
+    const words = tree('words', images, { 'val/labels.csv': 'a.jpg,n01\nb.jpg,n02\n' });
+    expect(
+      (await failure(() => openSource(`folder:${words}?numbers=sorted`, { split: 'test' }))).message,
+    ).toContain('labels that are no numbers (n01, n02)');
+  });
 });

@@ -2,7 +2,7 @@
 import type { FrozenEncoder } from '../../encoder/frozen.js';
 import type { Engine } from '../../engine/program.js';
 import { DataError } from '../../errors.js';
-import { type ImageSource, labelsOf } from '../../images/index.js';
+import { labelsOf, sameForm } from '../../images/index.js';
 import { classAccuracy, type SampleLabels, topOne } from '../../scores/classification.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
 import { sampler, type TrainingBatches } from '../classification/batches.js';
@@ -14,6 +14,7 @@ import { openSamples, type Samples, sampleVectors } from '../classification/samp
 import { type FeatureSource, featureSources, type SourceFeatures } from '../classification/sources.js';
 import { augmentedBatches } from './augmented.js';
 import { type EvaluationData, featuresOf, type SetFeatures, type Watch } from './dataset.js';
+import { classNames, trainLabels } from './labels.js';
 import type { EvaluationState } from './state.js';
 
 /** A named set of images; `reading` is called once, before its first image is scored. */
@@ -347,20 +348,6 @@ function scored(predicted: Int32Array, labels: readonly SampleLabels[], classes:
   return { samples, hits, predicted, perClass: classAccuracy(predicted, labels, classes).accuracy };
 }
 
-/** Names of a source's classes. @throws DataError when it has none */
-export function classNames(source: ImageSource): string[] {
-  if (!source.classes || source.classes.length < 2) {
-    throw new DataError(
-      `${source.uri} has no class labels: classification needs a source with two classes or more`,
-    );
-  }
-  return source.classes;
-}
-
-/** Labels of the chosen images; several where a source has several. */
-export const trainLabels = ({ source, indices }: EvaluationData): SampleLabels[] =>
-  Array.from(indices, (i) => [...labelsOf(source, i)]);
-
 /** A part of the data, by ascending places in it. */
 export const choose = (data: EvaluationData, places: Int32Array): EvaluationData => ({
   ...data,
@@ -370,7 +357,8 @@ export const choose = (data: EvaluationData, places: Int32Array): EvaluationData
 /** A test set's labels as ids of the training classes, by name; one that asks for it is predicted among its own classes. */
 function testLabels({ data }: TestData, classes: readonly string[]): TestLabels {
   const own = classNames(data.source);
-  const ids = own.map((name) => classes.indexOf(name));
+  const places = new Map(classes.map((name, i) => [sameForm(name), i]));
+  const ids = own.map((name) => places.get(sameForm(name)) ?? -1);
   const strange = own.filter((_, i) => ids[i]! < 0);
   if (strange.length > 0) {
     const more = strange.length > 3 ? ` and ${strange.length - 3} more` : '';

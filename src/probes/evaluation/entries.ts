@@ -13,6 +13,8 @@ export interface Entries {
   readonly perClass: Record<string, unknown>[];
   readonly predictions: Map<string, StoredTensor>;
   readonly notes: string[];
+  /** Segmentation: for each test set, the share of its pixels that no score counts. */
+  readonly notCounted?: number[];
 }
 
 /** Seed of every bootstrap; the resamples of a set of n images are then the same for all encoders. */

@@ -23,11 +23,13 @@ import {
 import { splitImages } from '../classification/batches.js';
 import { cardOf } from './card.js';
 import { checkRecord } from './check.js';
-import { classify, classNames, type TestData, trainLabels } from './classify.js';
+import { classify, type TestData } from './classify.js';
+import { type Remarks, remark } from './data_notes.js';
 import { chooseData, type EvaluationData } from './dataset.js';
 import { classificationEntries, type Entries } from './entries.js';
 import { floorSpecs } from './floors.js';
-import { overlapNotes } from './overlap_notes.js';
+import { classNames, trainLabels } from './labels.js';
+import { refuseRecorded, refuseSameImages } from './overlap_notes.js';
 import { writePredictions } from './predictions.js';
 import { loadProtocol, type Protocol, type ProtocolSection } from './protocol.js';
 import { segmentEncoder } from './segment.js';
@@ -66,6 +68,8 @@ export interface EvaluateOptions {
   readonly store: string;
   /** Evaluate again where a record exists. */
   readonly force: boolean;
+  /** Evaluate although test images are among the training images. */
+  readonly allowOverlap?: boolean;
   readonly watch?: EvaluationWatch;
 }
 
@@ -95,10 +99,10 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   let specs = o.encoders.map((text) => ({ text, floor: false }));
   let sets: Sets | undefined;
   const renewed = o.force ? new Set<string>() : undefined; // what of the store was computed by this command
-  let overlap: Promise<string[]> | undefined; // looked for once, and only where something is evaluated
-  const notesOf = (of: Sets): Promise<string[]> => {
-    overlap ??= overlapNotes(of);
-    return overlap;
+  let remarks: Promise<Remarks> | undefined; // looked for once, and only where something is evaluated
+  const remarksOf = (of: Sets): Promise<Remarks> => {
+    remarks ??= remark(o, of);
+    return remarks;
   };
   for (let i = 0; i < specs.length; i++) {
     const { text, floor } = specs[i]!;
@@ -108,7 +112,8 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
       sets ??= await openSets(o, encoder, reading(o));
-      const made = await evaluateOne(o, protocol, encoder, text, sets, notesOf, renewed);
+      refuseSameImages(sets, o.allowOverlap ?? false);
+      const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
       done.push({ label: text, floor, ...made });
     } finally {
       await encoder.close();
@@ -182,7 +187,7 @@ async function evaluateOne(
   encoder: FrozenEncoder,
   label: string,
   sets: Sets,
-  overlapOf: (sets: Sets) => Promise<string[]>,
+  remarksOf: (sets: Sets) => Promise<Remarks>,
   renewed: Set<string> | undefined,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, seed } = o;
@@ -203,7 +208,7 @@ async function evaluateOne(
   const id = recordId(key);
   const folder = recordFolder(o.out, id);
   const found = o.force ? undefined : await findRecord(folder);
-  if (found) return checked(found);
+  if (found) return checked(o, found);
   const lock = await takeLock(join(folder, LOCK), {
     doing: 'capi eval',
     ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
@@ -212,8 +217,8 @@ async function evaluateOne(
   try {
     // Another process may have written it meanwhile: the test set is not read again.
     const made = o.force ? undefined : await findRecord(folder);
-    if (made) return checked(made);
-    return await evaluateHeld(o, protocol, encoder, label, sets, overlapOf, {
+    if (made) return checked(o, made);
+    return await evaluateHeld(o, protocol, encoder, label, sets, remarksOf, {
       card,
       split,
       size,
@@ -227,8 +232,9 @@ async function evaluateOne(
   }
 }
 
-async function checked(found: Found): Promise<Found & { fresh: false }> {
+async function checked(o: EvaluateOptions, found: Found): Promise<Found & { fresh: false }> {
   await checkRecord(found);
+  refuseRecorded(found.record.tests, o.allowOverlap ?? false);
   return { ...found, fresh: false };
 }
 
@@ -255,14 +261,16 @@ async function evaluateHeld(
   encoder: FrozenEncoder,
   label: string,
   sets: Sets,
-  overlapOf: (sets: Sets) => Promise<string[]>,
+  remarksOf: (sets: Sets) => Promise<Remarks>,
   { card, split, size, id, key, folder, renewed }: Identified,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, engine, seed } = o;
   const { settings } = protocol;
   const begin = performance.now();
-  const notes = [...(encoder.notes ?? []), ...(await overlapOf(sets))];
-  for (const note of notes) o.watch?.onMessage?.(`warning: ${note}`);
+  const { notes: ofData, overlaps } = await remarksOf(sets);
+  const ofEncoder = encoder.notes ?? [];
+  for (const note of ofEncoder) o.watch?.onMessage?.(`warning: ${note}`);
+  const notes = [...ofEncoder, ...ofData];
   const reads = sets.tests.map(() => 0);
   const tests = sets.tests.map(
     ({ name, data }, i): TestData => ({
@@ -301,7 +309,7 @@ async function evaluateHeld(
     entries = classificationEntries(outcomes, tests, classNames(sets.train.source));
   } else {
     const outcomes = await segmentEncoder({ ...shared, protocol: settings });
-    entries = segmentationEntries(outcomes, tests, sets.train.source);
+    entries = segmentationEntries(outcomes, tests, sets.train.source, size[0] * size[1]);
   }
 
   const predictions = await writePredictions(folder, entries.predictions);
@@ -322,7 +330,12 @@ async function evaluateHeld(
     },
     protocol: { name: protocol.name, hash: hashOf(card), card },
     train: described(sets.train),
-    tests: sets.tests.map(({ data }, i) => ({ ...described(data), reads: reads[i]! })),
+    tests: sets.tests.map(({ data }, i) => ({
+      ...described(data),
+      reads: reads[i]!,
+      overlap: overlaps[i]!,
+      ...(entries.notCounted ? { not_counted: entries.notCounted[i]! } : {}),
+    })),
     split: {
       hash: splitHash(split.train),
       train: split.train.length,

@@ -5,10 +5,11 @@ import type { ClassificationProtocol } from '../classification/protocol.js';
 import { samplesBytes } from '../classification/samples.js';
 import { type FeatureSource, featureSources } from '../classification/sources.js';
 import type { SegmentationProtocol } from '../segmentation/protocol.js';
-import { classNames } from './classify.js';
 import { type InputTransform, inStore } from './dataset.js';
 import { type EvaluateOptions, openEncoder, openSets, type Sets } from './evaluate.js';
 import { floorSpecs } from './floors.js';
+import { classNames } from './labels.js';
+import { refuseSameImages } from './overlap_notes.js';
 import { loadProtocol } from './protocol.js';
 
 export interface EncoderPlan {
@@ -50,6 +51,7 @@ export async function planEvaluation(o: EvaluateOptions): Promise<EvaluationPlan
     try {
       if (i === 0 && o.floors) specs = [...specs, ...floorSpecs(specs[0]!, encoder)];
       sets ??= await openSets(o, encoder);
+      refuseSameImages(sets, o.allowOverlap ?? false);
       encoders.push(await planOne(o, encoder, specs[i]!, sets, protocol.settings, rate));
     } finally {
       await encoder.close();

@@ -1,4 +1,5 @@
 // From what segmentation heads said to a record's entries, and the paired differences of two records.
+import { DataError } from '../../errors.js';
 import type { ImageSource } from '../../images/index.js';
 import type { Result } from '../../results/record.js';
 import { classCounts, classIou, type ImageCounts } from '../../scores/confusion.js';
@@ -23,11 +24,15 @@ export const ORACLE = 'oracle';
 const metricName = (metric: SegmentationMetric): Pick<Result, 'metric' | 'convention'> =>
   metric === 'accuracy' ? { metric: 'accuracy', convention: '-' } : { metric: 'miou', convention: metric };
 
-/** Entries of segmentation heads, under every convention, and of the oracle. */
+/**
+ * Entries of segmentation heads, under every convention, and of the oracle; `pixels` is how many an image has.
+ * @throws DataError for a test set of which no pixel counts
+ */
 export function segmentationEntries(
   { heads, oracle }: SegmentOutcomes,
   tests: readonly TestData[],
   source: ImageSource,
+  pixels: number,
 ): Entries {
   const classes = mapClasses(source);
   const ignore = [...(source.ignoreLabels ?? [])];
@@ -39,7 +44,13 @@ export function segmentationEntries(
     perClass: [],
     predictions: new Map(),
     notes: [],
+    notCounted: [],
   };
+  for (const { name } of tests) {
+    const { notes, share } = countedNotes(oracle[name]!.counts, { name, pixels, classes: names, ignore });
+    entries.notes.push(...notes);
+    entries.notCounted!.push(share);
+  }
   const all = [...heads, { head: ORACLE, selected: null, grid: [], notes: [], refit: false, tests: oracle }];
   for (const { head, selected, grid, notes, tests: scored } of all) {
     const patches = head === ORACLE ? 'labels' : 'patches';
@@ -76,6 +87,44 @@ export function segmentationEntries(
     }
   }
   return entries;
+}
+
+/** Which share of a test set's pixels no score counts, and what is said of the classes that the others are of. */
+function countedNotes(
+  counts: ImageCounts,
+  set: { name: string; pixels: number; classes: readonly string[]; ignore: readonly number[] },
+): { notes: string[]; share: number } {
+  const { name, pixels, classes, ignore } = set;
+  const byClass = new Float64Array(counts.classes);
+  counts.truth.forEach((n, at) => {
+    byClass[at % counts.classes]! += n;
+  });
+  const counted = byClass.reduce((sum, n) => sum + n, 0);
+  const share = 1 - counted / (counts.images * pixels);
+  if (counted === 0) {
+    throw new DataError(
+      `no pixel of ${name} counts: all labels of its ${counts.images} maps are ignored (${ignore.join(', ')})`,
+    );
+  }
+  const notes: string[] = [];
+  if (share > 0) {
+    notes.push(
+      `${(100 * share).toFixed(1)} % of the pixels of ${name} count for no score: ignored are ${ignore.join(', ')}`,
+    );
+  }
+  const scored = classes.map((_, c) => c).filter((c) => !ignore.includes(c));
+  const there = scored.filter((c) => byClass[c]! > 0);
+  const lacking = scored.filter((c) => byClass[c] === 0).map((c) => classes[c]!);
+  if (there.length === 1) {
+    notes.push(
+      `all counted pixels of ${name} are of one class (${classes[there[0]!]}): a head that always says so scores 100 %`,
+    );
+  } else if (lacking.length > 0) {
+    notes.push(
+      `${name} has no pixels of ${lacking.length} of ${scored.length} classes (${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''})`,
+    );
+  }
+  return { notes, share };
 }
 
 function store(
