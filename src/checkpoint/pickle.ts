@@ -1,31 +1,8 @@
 // A pickle reader that builds plain data only: it knows no classes, imports nothing, and calls nothing but an allow-list of builders.
 import { DataError } from '../errors.js';
+import { describe, PickleDict, PickleGlobal, type PickleValue, shown } from './pickle_values.js';
 
-/** A name that the pickle asks for and the allow-list knows; `call` builds a value where the name may be called. */
-export class PickleGlobal {
-  constructor(
-    readonly name: string,
-    readonly call?: (args: readonly PickleValue[]) => PickleValue,
-  ) {}
-}
-
-/** What a pickle can hold here. Tuples are frozen arrays, lists are not; `object` is what builders and `persistent` make. */
-export type PickleValue =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | readonly PickleValue[]
-  | PickleDict
-  | PickleGlobal
-  | object;
-
-/** A dict; keys are strings and numbers. `collections.OrderedDict` is one too, marked so that its `_metadata` is let pass. */
-export class PickleDict extends Map<string | number, PickleValue> {
-  ordered = false;
-}
+export { PickleDict, PickleGlobal, type PickleValue };
 
 export interface PickleOptions {
   /** Shown in errors. */
@@ -37,11 +14,16 @@ export interface PickleOptions {
 }
 
 const MOST_LONG_BYTES = 1024;
+/** Bounds of one pickle, far above what a checkpoint needs: a state dict has some ten steps and two containers a tensor. */
+const MOST_STEPS = 10_000_000;
+const MOST_CONTAINERS = 1_000_000;
+const MOST_DEPTH = 10_000;
 
 /**
  * Reads one pickle of protocol 2 to 5. Every global outside of the allow-list, and every opcode that would make or fill an
  * object of a class (REDUCE on anything but an allowed builder, BUILD, INST, OBJ, NEWOBJ, EXT), ends it with a DataError.
- * Memory is linear in the number of bytes: lengths are checked before anything is allocated.
+ * Memory is linear in the number of bytes: lengths are checked before anything is allocated. Steps, containers and depth are bounded, so that
+ * the worst pickle ends in seconds.
  */
 export function readPickle(bytes: Uint8Array, options: PickleOptions): PickleValue {
   return new Machine(bytes, options).run();
@@ -54,6 +36,8 @@ class Machine {
   private stack: PickleValue[] = [];
   private readonly marks: PickleValue[][] = [];
   private readonly memo = new Map<number, PickleValue>();
+  private steps = 0;
+  private containers = 0;
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -67,6 +51,7 @@ class Machine {
       throw this.damaged('it does not start as a pickle of protocol 2 or later does');
     for (;;) {
       const op = this.u8();
+      this.work(1);
       if (op === 0x2e) {
         if (this.stack.length !== 1 || this.marks.length > 0) throw this.damaged('its pickle ends half-way');
         return this.stack[0]!;
@@ -131,6 +116,8 @@ class Machine {
   private container(op: number): boolean {
     switch (op) {
       case 0x28: // MARK
+        if (this.marks.length === MOST_DEPTH) throw this.tooMuch(`${MOST_DEPTH} groups in groups`);
+        this.contained(this.stack);
         this.marks.push(this.stack);
         this.stack = [];
         return true;
@@ -144,7 +131,7 @@ class Machine {
       case 0x32: // DUP
         return this.push(this.top());
       case 0x29: // EMPTY_TUPLE
-        return this.push(Object.freeze([]));
+        return this.push(this.contained(Object.freeze([])));
       case 0x85: // TUPLE1
         return this.push(this.tuple(1));
       case 0x86: // TUPLE2
@@ -154,7 +141,7 @@ class Machine {
       case 0x74: // TUPLE
         return this.push(Object.freeze(this.toMark()));
       case 0x5d: // EMPTY_LIST
-        return this.push([]);
+        return this.push(this.contained([]));
       case 0x6c: // LIST
         return this.push(this.toMark());
       case 0x61: {
@@ -171,7 +158,7 @@ class Machine {
         return true;
       }
       case 0x7d: // EMPTY_DICT
-        return this.push(new PickleDict());
+        return this.push(this.contained(new PickleDict()));
       case 0x64: {
         // DICT
         const items = this.toMark();
@@ -234,7 +221,8 @@ class Machine {
         if (!callee.call) throw this.refused(`a call of ${callee.name}`);
         if (!Array.isArray(args) || !Object.isFrozen(args))
           throw this.damaged('a call has no tuple of arguments');
-        this.push(callee.call(args));
+        this.work(Array.isArray(args[0]) ? args[0].length : 1);
+        this.push(this.contained(callee.call(args)));
         return;
       }
       case 0x62: {
@@ -277,6 +265,14 @@ class Machine {
     return known;
   }
 
+  private work(steps: number): void {
+    this.steps += steps;
+    if (this.steps > MOST_STEPS) throw this.tooMuch(`${MOST_STEPS} steps`);
+  }
+  private contained<T extends PickleValue>(value: T): T {
+    if (++this.containers > MOST_CONTAINERS) throw this.tooMuch(`${MOST_CONTAINERS} lists, dicts and tuples`);
+    return value;
+  }
   private push(value: PickleValue): true {
     this.stack.push(value);
     return true;
@@ -298,7 +294,7 @@ class Machine {
   }
   private tuple(n: number): PickleValue {
     const items = Array.from({ length: n }, () => this.pop()).reverse();
-    return Object.freeze(items);
+    return this.contained(Object.freeze(items));
   }
   private list(): PickleValue[] {
     const list = this.top();
@@ -358,8 +354,8 @@ class Machine {
   private long(n: number): number | bigint {
     if (n > MOST_LONG_BYTES) throw this.refused(`an integer of ${n} bytes`);
     const start = this.take(n);
-    let value = 0n;
-    for (let i = n - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[start + i]!);
+    const bytes = Buffer.from(this.bytes.subarray(start, start + n)).reverse();
+    let value = n === 0 ? 0n : BigInt(`0x${bytes.toString('hex')}`);
     value = BigInt.asIntN(8 * n, value);
     const small = Number(value);
     return Number.isSafeInteger(small) ? small : value;
@@ -369,6 +365,12 @@ class Machine {
     const { path } = this.options;
     return new DataError(`${path} is damaged: ${what}. Copy or download it again.`, { path });
   }
+  private tooMuch(what: string): DataError {
+    const { path } = this.options;
+    return new DataError(`${path} is refused: its pickle has more than ${what}, which no checkpoint needs`, {
+      path,
+    });
+  }
   private refused(what: string): DataError {
     const { path } = this.options;
     return new DataError(
@@ -377,18 +379,4 @@ class Machine {
       { path, refused: what },
     );
   }
-}
-
-/** A name of the file, short and without control characters. */
-function shown(text: string): string {
-  const clean = text.replace(/[^\x20-\x7e]/g, '?');
-  return clean.length > 120 ? `${clean.slice(0, 117)}...` : clean;
-}
-
-function describe(value: PickleValue): string {
-  if (value instanceof PickleGlobal) return value.name;
-  if (value instanceof PickleDict) return 'a dict';
-  if (Array.isArray(value)) return Object.isFrozen(value) ? 'a tuple' : 'a list';
-  if (value === null) return 'None';
-  return typeof value === 'object' ? `a ${value.constructor.name}` : `a ${typeof value}`;
 }

@@ -54,7 +54,7 @@ const ARRAYS: Partial<Record<Dtype, { readonly BYTES_PER_ELEMENT: number }>> = {
   BOOL: Uint8Array,
 };
 
-const MOST_PICKLE_BYTES = 256 * 2 ** 20;
+const MOST_PICKLE_BYTES = 128 * 2 ** 20;
 const MOST_AXES = 64;
 
 /** An open checkpoint. Close it after use. Every fault is a DataError in one line that names the file. */
@@ -148,7 +148,9 @@ export class PthReader {
 
 async function checkByteOrder(zip: ZipReader, folder: string): Promise<void> {
   const member = `${folder}byteorder`;
-  if (!zip.members.has(member)) return;
+  const found = zip.members.get(member);
+  if (!found) return;
+  if (found.size > 16) throw malformed(zip.path, `its byte order takes ${found.size} bytes`);
   const order = Buffer.from(await zip.read(member)).toString('latin1');
   if (order !== 'little') {
     throw new DataError(

@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { inflateRawSync } from 'node:zlib';
 import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
 
 /** One member, as the central directory describes it; sizes and offset in bytes. */
 export interface ZipMember {
@@ -18,10 +19,14 @@ const END_64 = 0x06064b50;
 const LOCATOR_64 = 0x07064b50;
 const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
+const ONES = 0xffffffff; // a size that stands in the zip64 fields
 const MOST_MEMBERS = 1_000_000;
 const CHUNK = 64 * 2 ** 20; // bytes per system call
 /** Deflate cannot expand a byte to more than this many. */
 const MOST_EXPANSION = 1032;
+/** No weights or pickles pack so well; above this size a member that does is made to fill memory. */
+const PLAUSIBLE_EXPANSION = 50;
+const HARMLESS = 32 * 2 ** 20; // bytes
 
 /** An open archive. Close it after use. Every fault is a DataError that names the file. */
 export class ZipReader {
@@ -59,6 +64,7 @@ export class ZipReader {
     const header = await at(member.headerOffset, 30);
     if (header.readUInt32LE(0) !== LOCAL)
       throw damaged(this.path, `member ${name} is not where it should be`);
+    await this.checkLocal(member, header, at);
     const start = member.headerOffset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
     const raw = await at(start, member.compressedSize);
     const bytes = member.method === 'stored' ? raw : inflate(this.path, member, raw);
@@ -66,6 +72,22 @@ export class ZipReader {
       throw damaged(this.path, `member ${name} does not match its checksum`);
     }
     return bytes;
+  }
+
+  /** The header before a member's bytes must say what the directory says, as far as it says anything. */
+  private async checkLocal(member: ZipMember, header: Buffer, at: ReadAt): Promise<void> {
+    const name = await at(member.headerOffset + 30, header.readUInt16LE(26));
+    const [flags, method] = [header.readUInt16LE(6), header.readUInt16LE(8)];
+    const later = (flags & 8) !== 0; // sizes follow the bytes
+    const fits = (field: number, value: number): boolean => later || field === ONES || field === value;
+    if (
+      name.toString('utf8') !== member.name ||
+      method !== (member.method === 'stored' ? 0 : 8) ||
+      !fits(header.readUInt32LE(18), member.compressedSize) ||
+      !fits(header.readUInt32LE(22), member.size)
+    ) {
+      throw damaged(this.path, `member ${member.name} has another name, method or size in its own header`);
+    }
   }
 
   async close(): Promise<void> {
@@ -90,7 +112,7 @@ function inflate(path: string, member: ZipMember, raw: Uint8Array): Uint8Array {
 }
 
 function damaged(path: string, what: string): DataError {
-  return new DataError(`${path} is damaged: ${what}. Copy or download it again.`, { path });
+  return new DataError(`${path} is damaged: ${shown(what)}. Copy or download it again.`, { path });
 }
 
 async function readAt(
@@ -167,10 +189,10 @@ function parseDirectory(path: string, bytes: Buffer, count: number, fileSize: nu
       extra,
     );
     const method = bytes.readUInt16LE(at + 10);
-    if (bytes.readUInt16LE(at + 8) & 1) throw new DataError(`${path}: member ${name} is encrypted`);
+    if (bytes.readUInt16LE(at + 8) & 1) throw new DataError(`${path}: member ${shown(name)} is encrypted`);
     if (method !== 0 && method !== 8) {
       throw new DataError(
-        `${path}: member ${name} is packed by method ${method}; read are stored and deflated`,
+        `${path}: member ${shown(name)} is packed by method ${method}; read are stored and deflated`,
       );
     }
     if (members.has(name)) throw damaged(path, `it has two members ${name}`);
@@ -178,6 +200,9 @@ function parseDirectory(path: string, bytes: Buffer, count: number, fileSize: nu
     const most = method === 0 ? compressedSize : compressedSize * MOST_EXPANSION;
     if (size > most || (method === 0 && size !== compressedSize)) {
       throw damaged(path, `member ${name} claims ${size} bytes, packed in ${compressedSize}`);
+    }
+    if (size > HARMLESS && size > compressedSize * PLAUSIBLE_EXPANSION) {
+      throw damaged(path, `member ${name} would fill ${size} bytes from ${compressedSize}`);
     }
     members.set(name, {
       name,
@@ -199,7 +224,6 @@ function wideSizes(
   [compressed, size, offset]: [number, number, number],
   extra: Buffer,
 ): [number, number, number] {
-  const ONES = 0xffffffff;
   if (compressed !== ONES && size !== ONES && offset !== ONES) return [compressed, size, offset];
   for (let at = 0; at + 4 <= extra.length; ) {
     const [id, length] = [extra.readUInt16LE(at), extra.readUInt16LE(at + 2)];

@@ -58,11 +58,12 @@ function rowsOf(evaluations: readonly Evaluation[], test: string): { row: string
 
 /**
  * One row a test set, feature source, head and metric; one column an encoder: per cent with its 95 % interval, and below it how far the
- * first encoder is above, with the interval of the paired difference.
+ * first encoder is above, with the interval of the paired difference. `unpaired` says of each encoder but the first why it has none.
  */
 export function evaluationTable(
   evaluations: readonly Evaluation[],
   comparisons: readonly (readonly Comparison[])[],
+  unpaired: readonly (string | undefined)[] = [],
 ): string {
   const tests = [...new Set(evaluations.flatMap(({ record }) => record.results.map(({ test }) => test)))];
   let text = '';
@@ -88,7 +89,12 @@ export function evaluationTable(
   }
   const { protocol } = evaluations[0]!.record;
   text += `protocol   ${shown(protocol.name)} (${protocol.hash.slice(0, 12)}); [..] 95 % intervals by bootstrap over test images`;
-  text += evaluations.length > 1 ? '; "first": the first encoder minus this one, paired\n' : '\n';
+  const paired = comparisons.some((list) => list.length > 0);
+  text += paired ? '; "first": the first encoder minus this one, paired\n' : '\n';
+  for (const [i, why] of unpaired.entries()) {
+    if (why === undefined) continue;
+    text += `unpaired   ${shown(`${evaluations[i + 1]!.label}: no paired differences, for ${why}`)}\n`;
+  }
   for (const { label, file, fresh, record } of evaluations) {
     text += `record     ${shown(file)} (${shown(label)}${fresh ? '' : ', was there; --force evaluates again'})\n`;
     for (const note of record.notes) text += `note       ${shown(`${label}: ${note}`)}\n`;
@@ -130,6 +136,7 @@ export function comparisonTable(a: RecordFile, b: RecordFile, comparisons: reado
 export function evaluationCsv(
   evaluations: readonly Evaluation[],
   comparisons: readonly (readonly Comparison[])[],
+  unpaired: readonly (string | undefined)[] = [],
 ): string {
   const rows = evaluations.flatMap(({ label, file, record }, i) =>
     record.results.map((result) => {
@@ -150,6 +157,7 @@ export function evaluationCsv(
         first_minus_this: paired?.difference.value,
         first_minus_this_low: paired?.difference.low,
         first_minus_this_high: paired?.difference.high,
+        unpaired: unpaired[i - 1] ?? '',
         protocol: record.protocol.hash,
         record: file,
       };

@@ -4,7 +4,7 @@ import { engineText } from '../engine/extractor.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
-import { type Comparison, compareRecords } from '../probes/evaluation/compare.js';
+import { type Comparison, compareRecords, NotPaired } from '../probes/evaluation/compare.js';
 import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluation/evaluate.js';
 import { planEvaluation } from '../probes/evaluation/plan.js';
 import { evaluationEngine } from './engine_flags.js';
@@ -54,24 +54,42 @@ export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
     (signal) => evaluate({ ...options, watch: { ...watch, signal } }).finally(() => watch.end()),
     { grace: 2000, after: 'what was computed is kept. The same command goes on' },
   );
-  const comparisons = await compareWithFirst(evaluations);
+  const { comparisons, unpaired } = await compareWithFirst(evaluations);
   if (!flags.quiet) {
     process.stdout.write(
-      flags.csv ? evaluationCsv(evaluations, comparisons) : evaluationTable(evaluations, comparisons),
+      flags.csv
+        ? evaluationCsv(evaluations, comparisons, unpaired)
+        : evaluationTable(evaluations, comparisons, unpaired),
     );
   }
-  return asJson(evaluations, comparisons);
+  return asJson(evaluations, comparisons, unpaired);
 }
 
-/** The first encoder against each of the others; none where they saw different images. */
-export async function compareWithFirst(evaluations: readonly Evaluation[]): Promise<Comparison[][]> {
+/** The first encoder against each of the others; where their scores cannot be paired there are none, and `unpaired` says why. */
+export async function compareWithFirst(
+  evaluations: readonly Evaluation[],
+): Promise<{ comparisons: Comparison[][]; unpaired: (string | undefined)[] }> {
   const [first, ...others] = evaluations;
-  const found: Comparison[][] = [];
-  for (const other of others) found.push(await compareRecords(first!, other));
-  return found;
+  const comparisons: Comparison[][] = [];
+  const unpaired: (string | undefined)[] = [];
+  for (const other of others) {
+    try {
+      comparisons.push(await compareRecords(first!, other));
+      unpaired.push(undefined);
+    } catch (error) {
+      if (!(error instanceof NotPaired)) throw error;
+      comparisons.push([]);
+      unpaired.push(error.message);
+    }
+  }
+  return { comparisons, unpaired };
 }
 
-function asJson(evaluations: readonly Evaluation[], comparisons: readonly Comparison[][]): object {
+function asJson(
+  evaluations: readonly Evaluation[],
+  comparisons: readonly Comparison[][],
+  unpaired: readonly (string | undefined)[],
+): object {
   const [first] = evaluations;
   return {
     results: evaluations.flatMap(({ label, record }) =>
@@ -91,6 +109,7 @@ function asJson(evaluations: readonly Evaluation[], comparisons: readonly Compar
       a: first!.label,
       b: evaluations[i + 1]!.label,
       scores: list,
+      ...(unpaired[i] === undefined ? {} : { unpaired: unpaired[i] }),
     })),
   };
 }

@@ -1,7 +1,9 @@
 // Safetensors files: strict reading, bytes that depend on the content only, and streamed atomic writing.
 import { type FileHandle, open } from 'node:fs/promises';
 import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { writeFailure, writeThrough } from '../files/write.js';
+import { repeatedKey } from './json_keys.js';
 
 type ArrayClass<T> = { new (buffer: ArrayBuffer): T; readonly BYTES_PER_ELEMENT: number };
 
@@ -270,15 +272,21 @@ async function readHeader(path: string, file: FileHandle, size: number): Promise
 
 function parseHeader(path: string, header: Uint8Array, size: number) {
   let json: unknown;
+  let text: string;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header.subarray(8)));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(header.subarray(8));
+    json = JSON.parse(text);
   } catch (error) {
     throw bad(
       path,
-      `is damaged or not a safetensors file: its header is not JSON (${(error as Error).message})`,
+      `is damaged or not a safetensors file: its header is not JSON (${shown((error as Error).message)})`,
     );
   }
   if (!isRecord(json)) throw bad(path, 'is not a safetensors file: its header is not a JSON object');
+  const twice = repeatedKey(text);
+  if (twice !== undefined) {
+    throw bad(path, `is damaged: its header names ${shown(twice)} twice, which the format forbids`);
+  }
   const metadata: [string, string][] = [];
   const entries: Entry[] = [];
   for (const [name, value] of Object.entries(json)) {
@@ -288,7 +296,8 @@ function parseHeader(path: string, header: Uint8Array, size: number) {
     }
     if (!isRecord(value)) throw bad(path, 'has a header whose __metadata__ is not an object');
     for (const [key, text] of Object.entries(value)) {
-      if (typeof text !== 'string') throw bad(path, `has a header whose __metadata__.${key} is not a string`);
+      if (typeof text !== 'string')
+        throw bad(path, `has a header whose __metadata__.${shown(key)} is not a string`);
       metadata.push([key, text]);
     }
   }
@@ -298,16 +307,16 @@ function parseHeader(path: string, header: Uint8Array, size: number) {
 }
 
 function parseEntry(path: string, name: string, value: unknown): Entry {
-  const fail = (what: string) => bad(path, `is damaged: tensor ${name} ${what}`);
+  const fail = (what: string) => bad(path, `is damaged: tensor ${shown(name)} ${what}`);
   if (!isRecord(value)) throw fail('has no description in the header');
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(STORAGE, dtype)) {
-    throw fail(`has element type ${JSON.stringify(dtype)}; known are ${Object.keys(STORAGE).join(', ')}`);
+    throw fail(`has element type ${short(dtype)}; known are ${Object.keys(STORAGE).join(', ')}`);
   }
   const isCount = (item: unknown): item is number => Number.isSafeInteger(item) && (item as number) >= 0;
-  if (!Array.isArray(shape) || !shape.every(isCount)) throw fail(`has shape ${JSON.stringify(shape)}`);
+  if (!Array.isArray(shape) || !shape.every(isCount)) throw fail(`has shape ${short(shape)}`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
-    throw fail(`has data_offsets ${JSON.stringify(offsets)}`);
+    throw fail(`has data_offsets ${short(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product, size) => product * size, STORAGE[dtype as Dtype].BYTES_PER_ELEMENT);
@@ -319,13 +328,19 @@ function parseEntry(path: string, name: string, value: unknown): Entry {
   return { name, dtype: dtype as Dtype, shape: shape as number[], begin, end };
 }
 
+/** A value of the header, as much of it as a line can hold. */
+function short(value: unknown): string {
+  const text = shown(JSON.stringify(value) ?? 'missing');
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
 /** The tensors must tile the data exactly: no hole, no overlap, nothing missing, nothing after them. */
 function checkOffsets(path: string, entries: readonly Entry[], dataBytes: number): void {
   let expected = 0;
   for (const { name, begin, end } of entries) {
-    if (begin < expected) throw bad(path, `is damaged: tensor ${name} overlaps the one before it`);
+    if (begin < expected) throw bad(path, `is damaged: tensor ${shown(name)} overlaps the one before it`);
     if (begin > expected)
-      throw bad(path, `is damaged: ${begin - expected} bytes before tensor ${name} belong to none`);
+      throw bad(path, `is damaged: ${begin - expected} bytes before tensor ${shown(name)} belong to none`);
     expected = end;
   }
   if (expected > dataBytes) {

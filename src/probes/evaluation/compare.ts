@@ -25,6 +25,9 @@ export interface Comparison {
   readonly differ: boolean;
 }
 
+/** Two records that have no difference paired over test images, and why. */
+export class NotPaired extends DataError {}
+
 /** A record with the path that it was read from. */
 export interface RecordFile {
   readonly file: string;
@@ -33,11 +36,11 @@ export interface RecordFile {
 
 /**
  * Compares what both records have: every head, feature source and metric, on test sets of the same contents.
- * @throws DataError when a score is not that of its predictions, they have nothing in common, or saw different images of a set
+ * @throws DataError when a score is not that of its predictions; NotPaired, one too, when they have nothing in common, or saw other images or sizes
  */
 export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comparison[]> {
   if (a.record.task !== b.record.task) {
-    throw new DataError(
+    throw new NotPaired(
       `${a.file} is of ${a.record.task} and ${b.file} of ${b.record.task}: nothing to compare`,
     );
   }
@@ -69,7 +72,7 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
     }
   }
   if (compared.length === 0) {
-    throw new DataError(
+    throw new NotPaired(
       `${a.file} and ${b.file} have nothing in common: a comparison needs the same test images, head and feature source${olderNote(a, b)}`,
     );
   }
@@ -96,7 +99,7 @@ function checkSettings(
     .filter((key) => first[key] !== second[key])
     .map((key) => `${key} is '${first[key] ?? ''}' in the one and '${second[key] ?? ''}' in the other`);
   if (differ.length === 0) return;
-  throw new DataError(
+  throw new NotPaired(
     `${a.file} and ${b.file} hold scores of the same images under other settings: ${differ.join('; ')}. Evaluate both with the same options of the source`,
   );
 }
@@ -109,6 +112,8 @@ function olderNote(a: RecordFile, b: RecordFile): string {
     : '';
 }
 
+const sizeOf = ({ record }: RecordFile): string => record.encoder.size.join(' x ');
+
 /** The paired difference of one score after another, on one test set; all scores of a segmentation head come from one bootstrap. */
 function pairer(
   [ofA, ofB]: readonly [Predictions, Predictions],
@@ -120,6 +125,12 @@ function pairer(
   return (result) => {
     const { source, head } = result;
     if (result.task === 'seg') {
+      const [first, second] = [sizeOf(a), sizeOf(b)];
+      if (first !== second) {
+        throw new NotPaired(
+          `${a.record.encoder.name} and ${b.record.encoder.name} were scored on label maps of ${first} and ${second} px, so that no pixel is paired: give all encoders one size (?size=, or image_size in the protocol)`,
+        );
+      }
       const known = heads.get(head);
       const scores =
         known ?? pairedSegmentation(ofA, ofB, { source, head, i, j, classes: a.record.classes.length });
@@ -130,7 +141,7 @@ function pairer(
       of.get(predictionKey(test, source, head, what))!.data as Float32Array | Int32Array;
     const [first, second] = [numbers(ofA, i, 'samples'), numbers(ofB, j, 'samples')];
     if (first.length !== second.length || first.some((sample, n) => sample !== second[n])) {
-      throw new DataError(`${a.file} and ${b.file} did not score the same images`);
+      throw new NotPaired(`${a.file} and ${b.file} did not score the same images`);
     }
     const options = { seed: BOOTSTRAP_SEED };
     return pairedMeans(numbers(ofA, i, 'hits'), numbers(ofB, j, 'hits'), options).difference;
