@@ -1,5 +1,6 @@
 // What a grid file holds: its keys, what each accepts, and how large a grid may be.
 import { z } from 'zod';
+import { shown } from '../files/text.js';
 
 export const evaluation = z.strictObject({
   /** Name of its column; default: the task. */
@@ -29,13 +30,25 @@ export const inWords = (n: number): string => n.toLocaleString('en-US', { maximu
 /** The first n seeds. */
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-const seeds = z.union(
-  [z.int().min(1).max(MOST.seeds).transform(range), z.array(z.int().min(0)).min(1).max(MOST.seeds)],
-  {
-    error: ({ input }) =>
-      `is ${JSON.stringify(input).slice(0, 60)}; accepted: how many (1 to ${inWords(MOST.seeds)}), or a list of whole numbers from 0`,
-  },
-);
+const among = (least: number, most: number) => (value: unknown) =>
+  Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
+
+/** A number of seeds, which stands for the first so many, or a list. */
+const seeds = z
+  .custom<number | number[]>(
+    (value) =>
+      Array.isArray(value)
+        ? value.length >= 1 && value.length <= MOST.seeds && value.every(among(0, Number.MAX_SAFE_INTEGER))
+        : among(1, MOST.seeds)(value),
+    {
+      error: ({ input }) =>
+        `is ${wordsOf(input)}; accepted: how many (1 to ${inWords(MOST.seeds)}), or a list of whole numbers from 0`,
+    },
+  )
+  .transform((value) => (typeof value === 'number' ? range(value) : value));
+
+const wordsOf = (value: unknown): string =>
+  typeof value === 'number' ? `${value}` : shown(`${JSON.stringify(value)}`.slice(0, 60));
 
 /** Resources of a Slurm job, as sbatch takes them. */
 const slurm = z.strictObject({

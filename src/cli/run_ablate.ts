@@ -1,4 +1,5 @@
 // What `capi ablate` does: plan, show, run on this machine, and say where every cell stands.
+
 import { existsSync, readFileSync } from 'node:fs';
 import { ablateLock, cellStates, checkPlanFolder, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
@@ -10,6 +11,7 @@ import { nearest } from '../config/nearest.js';
 import { usableCores } from '../cores.js';
 import { InterruptedError, UsageError } from '../errors.js';
 import { takeLock } from '../files/lock.js';
+import { checkWritable } from '../files/writable.js';
 import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
@@ -40,6 +42,7 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
   const grid = gridOf(flags);
   const out = flags.out ?? `runs/ablate-${grid.name}`;
   const arms = armsOf(grid, flags.only);
+  if (!flags['dry-run'] && !flags.status) await checkWritable(out);
   const plan = await planGrid(grid, { mayMiss: flags['dry-run'] });
   const chosen = {
     runs: plan.runs.filter(({ arm }) => arms.has(arm)),

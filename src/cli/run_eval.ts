@@ -1,10 +1,12 @@
 // What `capi eval cls` and `capi eval seg` do: records of all encoders, one table, and the object that --json prints.
+
 import { totalmem } from 'node:os';
 import { engineText } from '../engine/extractor.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { type Comparison, compareRecords, NotPaired } from '../probes/evaluation/compare.js';
+import { checkWritable } from '../files/writable.js';
 import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluation/evaluate.js';
 import { planEvaluation } from '../probes/evaluation/plan.js';
 import { evaluationEngine } from './engine_flags.js';
@@ -25,6 +27,7 @@ function memoryOf(text: string | undefined): number {
 /** Evaluates, prints the table, and returns what --json prints. */
 export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
   const memory = memoryOf(flags.memory);
+  if (!flags['dry-run']) await checkWritable(flags.out);
   const engine = await openEngine(evaluationEngine(flags));
   const watch = watcher(flags.quiet);
   if (engine.extractor || engine.device !== 'cpu') watch.onMessage(`on ${engineText(engine)}`);

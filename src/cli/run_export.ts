@@ -1,6 +1,11 @@
 // What `capi export` does and prints.
+
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { exportEncoder } from '../encoder/export.js';
 import { parseSize, sizeText } from '../encoder/spec.js';
+import { DataError } from '../errors.js';
+import { checkWritable } from '../files/writable.js';
 
 export interface ExportFlags {
   encoder: string;
@@ -15,6 +20,9 @@ export interface ExportFlags {
 /** @throws UsageError for a file that exists or an encoder that cannot be exported, DataError for files that cannot be read or written */
 export async function runExport(flags: ExportFlags): Promise<object> {
   const { encoder, out, weights, resolution, threads, force } = flags;
+  if (!existsSync(dirname(out)))
+    throw new DataError(`cannot write ${out}: its folder ${dirname(out)} does not exist`);
+  await checkWritable(dirname(out));
   const result = await exportEncoder(encoder, {
     out,
     force,

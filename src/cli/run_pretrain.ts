@@ -1,6 +1,8 @@
 // What `capi pretrain` does: config, signals, progress, and the object that --json prints.
+
 import { type Config, loadConfig } from '../config/index.js';
 import { InterruptedError } from '../errors.js';
+import { checkWritable } from '../files/writable.js';
 import type { StepReport } from '../pretrain/metrics.js';
 import { type ConfigFlagValues, overridesOf } from './config_flags.js';
 import { duration, Progress } from './progress.js';
@@ -34,7 +36,10 @@ async function train(
   signal: AbortSignal,
 ): Promise<object> {
   const { refuseHeld } = await import('../pretrain/run_folder.js');
-  if (flags.out !== undefined) await refuseHeld(flags.out); // looking through the images takes minutes
+  if (flags.out !== undefined) {
+    await refuseHeld(flags.out); // looking through the images takes minutes
+    await checkWritable(flags.out);
+  }
   const { defaultRunFolder, prepareRun } = await import('../pretrain/prepare.js');
   const onMessage = (text: string): void => {
     if (!flags.quiet) progress.message(text);
@@ -43,6 +48,7 @@ async function train(
   const folder = flags.out ?? defaultRunFolder(preset, prepared.identity);
   const { sourceNotes } = await import('../images/index.js');
   for (const note of flags.quiet ? [] : sourceNotes(prepared.source)) progress.message(`note: ${note}`);
+  if (flags.out === undefined) await checkWritable(folder);
   const { pretrain } = await import('../pretrain/loop.js');
   const { runEvaluations } = await import('./pretrain_evals.js');
   const listed = runEvaluations(prepared.config, folder, prepared.engine, {
@@ -82,7 +88,7 @@ async function train(
     resumed_from: result.resumedFrom,
     waiting_share: Number(result.waitingShare.toFixed(4)),
     skipped_images: result.skippedImages,
-    warnings: result.warnings,
+    ...(result.warnings.length > 0 ? { warnings: result.warnings } : {}),
   };
   if (!flags.quiet) process.stdout.write(closing(summary));
   return summary;
@@ -140,11 +146,11 @@ function closing(s: {
   loss: { capi: number; clustering: number | null };
   target_entropy: number | null;
   checkpoint: string;
-  warnings: readonly string[];
+  warnings?: readonly string[];
 }): string {
   return (
     `trained ${s.steps} steps at ${s.images_per_second} img/s: ${Number.isNaN(s.loss.capi) ? 'loss not known, since metrics.jsonl has no line of the last step' : `loss ${s.loss.capi.toFixed(4)}`}` +
     `${shown(', clustering ', s.loss.clustering, 4)}${shown(', target entropy ', s.target_entropy, 3)}\n` +
-    `run        ${s.run}\ncheckpoint ${s.checkpoint}\n${s.warnings.map((text) => `warning    ${text}\n`).join('')}`
+    `run        ${s.run}\ncheckpoint ${s.checkpoint}\n${(s.warnings ?? []).map((text) => `warning    ${text}\n`).join('')}`
   );
 }

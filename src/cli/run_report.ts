@@ -1,8 +1,10 @@
 // What `capi report` does: reads the records of ablations and writes tables, charts and a page.
+
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { checkWritable } from '../files/writable.js';
 import { writeFailure, writeText, writeWhole } from '../files/write.js';
 import { renderSvg } from '../images/index.js';
 import { checkProtocols } from '../report/ablation/protocols.js';
@@ -41,6 +43,7 @@ export async function runReport(flags: ReportFlags): Promise<object> {
     throw new UsageError('--out is for one ablation: several are reported each in its own folder');
   const reports = [];
   for (const folder of flags.results) {
+    if (flags.out !== undefined) await checkWritable(flags.out);
     const study = await Study.open(folder);
     await checkCells(study);
     const report = await reportOf(study, checkProtocols(study, flags.mixed));

@@ -1,4 +1,5 @@
 // What `capi reproduce` does: runs a record's commands again in a new folder and judges what comes out by the record's own intervals.
+
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -10,6 +11,7 @@ import { openEngine } from '../engine/select.js';
 import { DataError, EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { shown } from '../files/text.js';
+import { checkWritable } from '../files/writable.js';
 import { checkRecord } from '../probes/evaluation/check.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { recordedInterval } from '../results/bounds.js';
@@ -62,6 +64,7 @@ export async function runReproduce(flags: ReproduceFlags): Promise<object> {
   if (existsSync(out) && readdirSync(out).length > 0 && !existsSync(join(out, isCell ? 'runs' : record.id))) {
     throw new UsageError(`${out} holds other files: choose another folder with --out`);
   }
+  await checkWritable(out);
   const again = isCell
     ? await cellAgain(record as CellRecord, out, flags.quiet)
     : await evaluationAgain(record as EvaluationRecord, out, flags.quiet);

@@ -1,4 +1,5 @@
 // What `capi eval viz` does: encoders over one set of images, PNG files, one page, and a list of all that was written.
+
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
@@ -7,6 +8,7 @@ import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
+import { checkWritable } from '../files/writable.js';
 import { writeFailure, writeJson, writeText } from '../files/write.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
@@ -45,6 +47,7 @@ const PAGE = 'index.html';
 /** Draws everything and returns what --json prints. @throws UsageError when the folder is in use, before any work */
 export async function runViz(flags: VizFlags): Promise<object> {
   await checkFolder(flags.out, flags.force);
+  await checkWritable(flags.out);
   const engine = await openEngine(evaluationEngine(flags));
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {

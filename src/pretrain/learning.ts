@@ -13,6 +13,8 @@ const GRACE = 0.25;
 const SPARSE = 8;
 /** Share of its way to the student below which a teacher has stayed where it began. */
 const STILL = 0.01;
+/** Steps of a run that is more than a trial of whether everything works. */
+const TRIAL = 100;
 
 /** Losses whose targets are assignments to prototypes. */
 const isAssigned = (config: Config): boolean => isClustered(config) || config.loss.type === 'ibot';
@@ -59,7 +61,7 @@ export function learningWarnings(config: Config): string[] {
     found.push(
       'optim.momentum is 1: the teacher stays as it began, random; what helps: a value below 1, such as 0.999',
     );
-  } else if (train.steps * (1 - momentum) < STILL) {
+  } else if (train.steps >= TRIAL && train.steps * (1 - momentum) < STILL) {
     found.push(
       `optim.momentum ${momentum} over ${train.steps} steps: the teacher goes less than ${100 * STILL} % of its way to the student; what helps: more steps, or a lower momentum`,
     );
