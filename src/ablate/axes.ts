@@ -81,6 +81,8 @@ export function checkAxis(axis: string): void {
 /** A value of an axis as a grid file or the command line has it. @throws UsageError naming what is accepted */
 export function axisValue(axis: string, value: unknown): AxisValue {
   checkAxis(axis);
+  if (!isJson(value))
+    throw new UsageError(`${axis} has the value ${notJson(value)}; accepted: finite numbers`);
   const own = NAMED[axis];
   const label = typeof value === 'string' ? value : JSON.stringify(value);
   if (!own) return { label, settings: { [axis]: value } };
@@ -88,6 +90,14 @@ export function axisValue(axis: string, value: unknown): AxisValue {
   if (!settings) throw new UsageError(`${axis} has the value ${label}; accepted: ${own.values}`);
   return { label, settings };
 }
+
+/** False for NaN and infinity, alone or in a list: no label and no file can hold them. */
+export function isJson(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return typeof value !== 'object' || value === null || Object.values(value).every(isJson);
+}
+
+const notJson = (value: unknown): string => (typeof value === 'number' ? `${value}` : 'with NaN or infinity');
 
 /** `AXIS=V1,V2`: values are split at commas outside of brackets and quotes; those of config keys are YAML. */
 export function inlineAxis(text: string): { axis: string; values: AxisValue[] } {

@@ -2,12 +2,12 @@
 import { UsageError } from '../errors.js';
 
 /** Runs `work`; what it refuses is noted. */
-export function attempt(faults: string[], work: () => void): void {
+export function attempt(faults: string[], work: () => void, origin = ''): void {
   try {
     work();
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    faults.push(error.message);
+    faults.push(`${origin}${error.message}`);
   }
 }
 

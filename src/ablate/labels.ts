@@ -1,7 +1,7 @@
 // Whether the labels of a grid say what is trained: keys that are set twice, keys that the grid owns, names that cannot be told apart.
 import { UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
-import { type AxisValue, axisValue, checkAxis, type Settings } from './axes.js';
+import { type AxisValue, axisValue, checkAxis, isJson, type Settings } from './axes.js';
 
 /** Keys of a config that a grid sets itself, in every arm: what stands elsewhere would be passed over. */
 const OWNED: Record<string, { file: string; inline: string }> = {
@@ -19,9 +19,10 @@ const OWNED: Record<string, { file: string; inline: string }> = {
   },
 };
 
-/** Keys that a grid owns among the changes of its base. */
+/** Among the changes of the base: keys that a grid owns, and numbers that are none. */
 export function ownedFaults(set: Settings, inline: boolean): string[] {
-  return Object.keys(set).flatMap((key) => {
+  return Object.entries(set).flatMap(([key, value]) => {
+    if (!isJson(value)) return [`set has ${key} with NaN or infinity; accepted: finite numbers`];
     const why = Object.hasOwn(OWNED, key) ? OWNED[key]! : undefined;
     return why ? [`set has ${key}, which would be passed over: ${inline ? why.inline : why.file}`] : [];
   });

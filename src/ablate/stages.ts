@@ -8,7 +8,7 @@ import { DataError, DivergedError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
-import { learningNotes } from '../pretrain/learning.js';
+import { deadTargets, learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
 import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
 import { prepareRun } from '../pretrain/prepare.js';
@@ -59,16 +59,8 @@ export const hasEnded = (out: string, run: string): boolean => existsSync(outcom
 export function collapse(report: StepReport, prototypes: number): string | undefined {
   const { health, step, steps } = report;
   if (!health || step < GRACE * steps) return undefined;
-  if (
-    health.deadShare !== undefined &&
-    (1 - health.deadShare) * prototypes <= Math.max(1.5, 0.01 * prototypes)
-  ) {
-    return `collapsed at step ${step} of ${steps}: ${Math.round((1 - health.deadShare) * prototypes)} of ${prototypes} prototypes in use`;
-  }
-  if (health.spread !== undefined && health.spread < 0.01) {
-    return `collapsed at step ${step} of ${steps}: the target features vary by ${(100 * health.spread).toFixed(2)} % of their square`;
-  }
-  return undefined;
+  const why = deadTargets(health, prototypes);
+  return why === undefined ? undefined : `collapsed at step ${step} of ${steps}: ${why}`;
 }
 
 /** Trains a run to its end, or goes on with it, unless it has ended. @throws what capi pretrain throws, but for runs that diverged */

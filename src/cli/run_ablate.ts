@@ -1,6 +1,7 @@
 // What `capi ablate` does: plan, show, run on this machine, and say where every cell stands.
 
 import { existsSync, readFileSync } from 'node:fs';
+import { attempt, refuse } from '../ablate/faults.js';
 import { ablateLock, cellStates, checkPlanFolder, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
@@ -55,6 +56,7 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
     return found;
   }
   if (!flags.status) {
+    if (flags.executor === 'local') await refuseTooLarge(plan, chosen.runs);
     const text = existsSync(grid.origin) ? readFileSync(grid.origin, 'utf8') : null;
     await alone(out, flags.quiet, async (signal) => {
       await writePlan(out, plan, text, commandOf(flags, out));
@@ -88,6 +90,17 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
       reason,
     })),
   };
+}
+
+/** Refuses arms that do not fit into this machine, all together. @throws UsageError */
+async function refuseTooLarge(plan: Plan, runs: readonly PlannedRun[]): Promise<void> {
+  const { checkMemory } = await import('../pretrain/cost.js');
+  const faults: string[] = [];
+  for (const arm of new Set(runs.map((run) => run.arm))) {
+    const { config } = runs.find((run) => run.arm === arm)!;
+    attempt(faults, () => checkMemory(config), `arm ${plan.grid.arms[arm]!.name}: `);
+  }
+  refuse(faults);
 }
 
 function gridOf(flags: AblateFlags): Grid {

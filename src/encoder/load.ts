@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type CanonicalConfig, type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { IMAGENET, openSource, pixelStatistics } from '../images/index.js';
+import { checkFits } from '../model/memory.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { SafetensorsReader } from '../tensor/safetensors.js';
@@ -125,6 +126,7 @@ function presetConfig(preset: string): Config {
 function checkedModel(config: Config): Config {
   const engine = { ...config.engine, teacher_micro_batches: null, student_micro_batches: null };
   checkSizes({ ...config, engine, masking: { ...config.masking, ratio: 0.999, predict: 1 } });
+  checkFits(studentShapes(modelSizes(config)), 'the encoder');
   return config;
 }
 

@@ -1,5 +1,4 @@
 // What a step costs, without running it: its graph traced and counted.
-import { totalmem } from 'node:os';
 import type { Config } from '../config/index.js';
 import { graphCost } from '../engine/onnx/cost.js';
 import { optimise } from '../engine/onnx/passes/index.js';
@@ -7,6 +6,7 @@ import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
 import { IMAGENET } from '../images/index.js';
+import { gib, machineMemory } from '../model/memory.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stateShapes } from './state.js';
@@ -66,17 +66,9 @@ export function checkMemory(config: Config, machine = machineMemory()): void {
   const state = checkpointBytes(config);
   const pixels = 3 * config.train.batch * s.height * s.width;
   if (state + pixels <= machine) return;
-  const gib = (bytes: number): string =>
-    `${Number((bytes / 2 ** 30).toPrecision(3)).toLocaleString('en-US')} GiB`;
   throw new UsageError(
     `the run needs at least ${gib(state + pixels)} of memory (${gib(state)} of state at model.width ${config.model.width}, depth ${config.model.depth} and clustering.prototypes ${config.clustering.prototypes}; ${gib(pixels)} for the pixels of train.batch ${config.train.batch}), and this machine has ${gib(machine)}: lower them`,
   );
-}
-
-/** Bytes of this machine, or of what its container grants. */
-function machineMemory(): number {
-  const granted = process.constrainedMemory();
-  return granted > 0 ? Math.min(granted, totalmem()) : totalmem();
 }
 
 /** Bytes of a checkpoint. */

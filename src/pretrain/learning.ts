@@ -3,7 +3,8 @@ import { type Config, isClustered } from '../config/index.js';
 import { UsageError } from '../errors.js';
 import { patchCounts } from '../model/sizes.js';
 import { warmupSteps } from '../optim/schedule.js';
-import type { Line } from './metrics.js';
+import type { Health } from './health.js';
+import type { Line, StepReport } from './metrics.js';
 
 /** Targets whose entropy is this share of ln K say next to nothing of an image. */
 const UNIFORM = 0.98;
@@ -74,12 +75,37 @@ export function learningWarnings(config: Config): string[] {
   return found;
 }
 
-/** Why the targets of a step say next to nothing, if so; steps are counted from 1. */
-export function uniformTargets(config: Config, step: number, entropy: number | null): string | undefined {
-  const { prototypes } = config.clustering;
+/** How targets have collapsed, if they have: at most one prototype, or one in a hundred, is in use, or all target features are one vector. */
+export function deadTargets(
+  health: Pick<Health, 'deadShare' | 'spread'>,
+  prototypes: number,
+): string | undefined {
+  const { deadShare, spread } = health;
+  if (deadShare !== undefined && (1 - deadShare) * prototypes <= Math.max(1.5, 0.01 * prototypes))
+    return `${Math.round((1 - deadShare) * prototypes)} of ${prototypes} prototypes in use`;
+  if (spread !== undefined && spread < 0.01)
+    return `the target features vary by ${(100 * spread).toFixed(2)} % of their square`;
+  return undefined;
+}
+
+/** Why the targets of a step say next to nothing, if so, and what helps; steps are counted from 1. */
+export function poorTargets(
+  config: Config,
+  { step, targetEntropy, health }: Pick<StepReport, 'step' | 'targetEntropy' | 'health'>,
+): string | undefined {
   const { steps } = config.train;
-  const early = step < Math.max(GRACE * steps, warmupSteps({ steps, warmup: config.optim.warmup }));
-  if (early || entropy === null || !isAssigned(config)) return undefined;
+  if (step < Math.max(GRACE * steps, warmupSteps({ steps, warmup: config.optim.warmup }))) return undefined;
+  const dead = health && deadTargets(health, config.clustering.prototypes);
+  if (dead === undefined) return uniformTargets(config, targetEntropy);
+  const { sinkhorn } = config.clustering;
+  const spreads =
+    isAssigned(config) && sinkhorn !== 'positionwise' ? ', clustering.sinkhorn=positionwise' : '';
+  return `the teacher's targets have collapsed: ${dead}; what helps: a higher optim.momentum, a lower optim.lr${spreads}${config.loss.type === 'direct' ? ', loss.type=capi' : ''}`;
+}
+
+function uniformTargets(config: Config, entropy: number | null): string | undefined {
+  const { prototypes } = config.clustering;
+  if (entropy === null || !isAssigned(config)) return undefined;
   const most = Math.log(prototypes);
   if (!(entropy >= UNIFORM * most)) return undefined;
   return `the targets are near uniform: their entropy is ${entropy.toFixed(3)} of at most ln ${prototypes} = ${most.toFixed(3)}, so that there is nothing to learn from them; what helps: a larger train.batch, fewer clustering.prototypes, or a lower clustering.target_temperature`;
@@ -88,11 +114,18 @@ export function uniformTargets(config: Config, step: number, entropy: number | n
 /** What a run that was trained up to `lines` leaves to be said of its learning: for records and reports. */
 export function learningNotes(config: Config, lines: readonly Line[]): string[] {
   const last = lines.at(-1);
-  const uniform = last && uniformTargets(config, last.step!, last.target_entropy ?? null);
+  const number = (key: string): number | undefined => last?.[key] ?? undefined;
+  const poor =
+    last &&
+    poorTargets(config, {
+      step: last.step!,
+      targetEntropy: number('target_entropy') ?? null,
+      health: { deadShare: number('dead_share'), spread: number('spread') } as Health,
+    });
   const still = lines.length > 0 && lines.every((line) => line.gradient_norm === 0);
   return [
     ...learningWarnings(config),
-    ...(uniform === undefined ? [] : [uniform]),
+    ...(poor === undefined ? [] : [poor]),
     ...(still ? ['the gradient was 0 in every step: nothing was learnt'] : []),
   ];
 }

@@ -18,7 +18,7 @@ import { environment } from '../results/environment.js';
 import { memoryLine, type StepMemory, stepMemory } from './cost.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
-import { learningWarnings, uniformTargets } from './learning.js';
+import { learningWarnings, poorTargets } from './learning.js';
 import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
 import {
   checkRunFolder,
@@ -129,10 +129,9 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     skippedImages: skipped,
     stopped: null,
     memory,
-    warnings: [
-      ...learningWarnings(config),
-      ...(report ? [uniformTargets(config, report.step, report.targetEntropy)] : []),
-    ].filter((text) => text !== undefined),
+    warnings: [...learningWarnings(config), ...(report ? [poorTargets(config, report)] : [])].filter(
+      (text) => text !== undefined,
+    ),
   });
   const evaluate = async (path: string, step: number): Promise<void> => {
     if (!o.evals?.due(step, step >= steps)) return;
@@ -235,7 +234,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     let badSteps = metrics.badSteps;
     let named = 0;
     let dying = false;
-    let uniform = false;
+    let warned = false;
     let clock = { begin: 0, waited: 0 };
     for (let step = start; step < steps; step++) {
       if (step > start) drawn = await unlessStopped(batches.next(step), o.signal);
@@ -280,9 +279,9 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
         dying = many;
       }
 
-      const poor = looked ? uniformTargets(config, step + 1, report.targetEntropy) : undefined;
-      if (poor !== undefined && !uniform) log.say(`warning: step ${step + 1}: ${poor}`);
-      uniform ||= poor !== undefined;
+      const poor = looked ? poorTargets(config, report) : undefined;
+      if (poor !== undefined && !warned) log.say(`warning: step ${step + 1}: ${poor}`);
+      warned ||= poor !== undefined;
 
       badSteps = isFiniteStep(report) ? 0 : badSteps + 1;
       if (badSteps > 0) log.say(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);

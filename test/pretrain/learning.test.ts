@@ -2,12 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/index.js';
 import { checkMemory } from '../../src/pretrain/cost.js';
-import {
-  checkLearning,
-  learningNotes,
-  learningWarnings,
-  uniformTargets,
-} from '../../src/pretrain/learning.js';
+import { checkLearning, learningNotes, learningWarnings, poorTargets } from '../../src/pretrain/learning.js';
 import { sinkhorn } from '../../src/teacher/sinkhorn.js';
 import { stream } from '../../src/tensor/random.js';
 import { tf } from '../../src/tensor/tf.js';
@@ -97,7 +92,20 @@ describe('targets during a run', () => {
     [100, null, false],
     [100, Number.NaN, false],
   ])('step %s, entropy %s', (step, entropy, said) => {
-    expect(uniformTargets(c, step, entropy) !== undefined).toBe(said);
+    expect(poorTargets(c, { step, targetEntropy: entropy }) !== undefined).toBe(said);
+  });
+
+  it('that have collapsed are told with what helps', () => {
+    const health = { deadShare: 127 / 128, dominance: 128, positionInformation: 0 };
+    const report = { step: 100, targetEntropy: 0.1, health };
+    expect(poorTargets(c, report)).toMatch(
+      /targets have collapsed: 1 of 128 prototypes in use; what helps: /,
+    );
+    expect(poorTargets(c, { ...report, step: 10 })).toBeUndefined();
+    expect(poorTargets(c, { ...report, health: { spread: 0.001, positionShare: 1 } })).toMatch(
+      /vary by 0\.10 %/,
+    );
+    expect(poorTargets(c, { ...report, health: { deadShare: 0.5 } })).toBeUndefined();
   });
 
   it('and a gradient that was 0 throughout are in the notes of the record', () => {

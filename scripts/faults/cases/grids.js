@@ -108,7 +108,7 @@ export const cases = [
   refused('a name that changes the direction', arms(['a\u202eb']), /control or invisible character/),
   refused('a name with a newline', arms(['a\nb']), /control or invisible character/),
   refused('a name with an escape sequence', arms(['a\u001b[31mb']), /control or invisible character/),
-  refused('a name of 10,000 characters', arms(['x'.repeat(10_000)]), /10000 characters/),
+  refused('a name of 500 characters', arms(['x'.repeat(500)]), /500 characters/),
   refused('an arm named __proto__', `${HEAD}arms: { __proto__: { registers: 8 } }\n`, /__proto__/),
   refused(
     'an axis twice the same value',
@@ -232,7 +232,7 @@ export const cases = [
     ),
     code: 0,
     ci: steps === 1,
-    not: /NaN|Infinity|-\d/,
+    not: /NaN|Infinity|[ |]-\d/,
     within: 60,
     megabytes: 1500,
   })),
