@@ -3,10 +3,11 @@
 import { type DigestOptions, fileDigests } from '../files/digests.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { sizesIdentity } from './listing.js';
+import type { DecodeOptions } from './pixels.js';
 import type { ImageSource } from './source.js';
 
 /** Change it when a change of the code changes what a file is decoded to: features and records of before are then not taken for new ones. */
-const DECODING = 'decoding 1';
+const DECODING = 'decoding 2';
 
 /** The files of a source, in order. */
 export interface Contents {
@@ -17,6 +18,8 @@ export interface Contents {
   maps?: readonly string[];
   /** Label names of image `i`; absent where images have none. */
   labels?: (i: number) => readonly string[];
+  /** How the images are decoded (see decodeImage). */
+  decoding: DecodeOptions;
   /** Text that older versions counted as part of the identity. */
   labelText?: string | undefined;
 }
@@ -25,7 +28,7 @@ export interface Contents {
 export function identities(
   made: Contents,
 ): Required<Pick<ImageSource, 'identity' | 'imagesIdentity' | 'formerIdentity'>> {
-  const { root, images, maps, labels, labelText } = made;
+  const { root, images, maps, labels, labelText, decoding } = made;
   let known: Promise<string[]> | undefined;
   const digests = (options?: DigestOptions): Promise<string[]> => {
     if (!known || options?.fresh) {
@@ -36,7 +39,8 @@ export function identities(
     }
     return known;
   };
-  const hashed = (lines: string[]): string => sha256([DECODING, ...lines, ''].join('\n'));
+  const decoded = `${DECODING} ${JSON.stringify(decodingSettings(decoding))}`;
+  const hashed = (lines: string[]): string => sha256([decoded, ...lines, ''].join('\n'));
   return {
     async identity(options) {
       const of = await digests(options);
@@ -56,6 +60,15 @@ export function identities(
       ),
   };
 }
+
+/** How images are decoded, for the card: turned upright or as stored, and the range of deep files where one is given. */
+export const decodingSettings = ({
+  orientation = 'upright',
+  range,
+}: DecodeOptions): Required<ImageSource>['settings'] => ({
+  orientation,
+  ...(range ? { range: [...range] } : {}),
+});
 
 /** What decides the scores of label maps beside their contents, for the card. */
 export const mapSettings = (

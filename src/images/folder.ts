@@ -3,7 +3,7 @@
 import { join, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
-import { identities } from './contents.js';
+import { decodingSettings, identities } from './contents.js';
 import { type FolderLabels, folderLabels } from './folder-labels.js';
 import { type HoldOut, heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
 import { checkFolder, type Listing, listFolder } from './listing.js';
@@ -18,7 +18,7 @@ import {
 } from './parts.js';
 import { decodeImage } from './pixels.js';
 import type { ImageSource, SourceOptions } from './source.js';
-import { canonicalUri, checkOptions, type SourceUri } from './uri.js';
+import { canonicalUri, checkOptions, rangeOption, type SourceUri } from './uri.js';
 
 const KINDS = 'JPEG, PNG, WebP or TIFF';
 
@@ -28,11 +28,12 @@ const KINDS = 'JPEG, PNG, WebP or TIFF';
  * of such names are classes, `?holdout=0.2` makes a test split of a share of the images. Where images lie in subfolders, the first level
  * names the classes (those of the train part, sorted; see folderLabels), unless the folder of the images (of the split) holds a file
  * `labels.csv` or `labels.txt` (see readLabelFile), which counts before subfolders. Names are compared in one Unicode form. Files are ordered by
- * their path, character code by character code. `?classes=own` is for a test set of some of the classes: its images are then predicted among those
+ * their path, character code by character code. `?range=0,4095` says which values of images of 16 bits or floats are black and white. `?classes=own` is for a test set of some of the classes: its images are then predicted among those
  * alone, else among all that were learnt. Throws DataError for a folder that is missing, empty, or lacks the asked split.
  */
 export async function openFolder(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers', 'classes']);
+  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers', 'classes', 'range']);
+  const decoding = { range: rangeOption(uri) };
   const numbers = uri.query.get('numbers');
   if (numbers !== undefined && numbers !== 'sorted') {
     throw new UsageError(
@@ -71,6 +72,7 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
     ? occurring(found.classes, own)
     : { classes: found.classes, labels: own };
   const settings = {
+    ...decodingSettings(decoding),
     ...holdOutSettings(holdOut),
     ...(numbers ? { numbers } : {}),
     ...(amongOwn ? { predicted_among: 'the classes of the test set' } : {}),
@@ -84,13 +86,14 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
       ...held,
       numbers,
       classes: amongOwn ? 'own' : undefined,
+      range: decoding.range?.join(','),
     }),
     split,
     length: files.length,
     ...(classes ? { classes } : {}),
     leftOut: [...parts.beside, ...listing.leftOut, ...found.leftOut],
     remarks: found.remarks,
-    ...(Object.keys(settings).length > 0 ? { settings } : {}),
+    settings,
     ...(amongOwn ? { amongOwn } : {}),
     ...(found.unlabelled === undefined
       ? {}
@@ -98,8 +101,9 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
     name: (i) => join(part, files[i]!),
     label: labels ? (i) => labels[i]![0] : undefined,
     labels: labels ? (i) => labels[i]! : undefined,
-    read: (i) => decodeImage(join(part, files[i]!)),
+    read: (i) => decodeImage(join(part, files[i]!), decoding),
     ...identities({
+      decoding,
       root: part,
       images: files,
       ...(labels ? { labels: (i: number) => labels[i]!.map((label) => classes![label]!) } : {}),

@@ -3,7 +3,7 @@
 import { extname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { shown } from '../files/text.js';
-import { identities, mapSettings } from './contents.js';
+import { decodingSettings, identities, mapSettings } from './contents.js';
 import { problem } from './label-file.js';
 import { isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
 import { paletteCheck } from './palettes.js';
@@ -158,6 +158,7 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
   allowed.fill(1, 0, classes.length);
   for (const label of ignoreLabels) allowed[label] = 1;
   const checkPalette = paletteCheck();
+  const decoding: DecodeOptions = { orientation: 'stored', range };
   return {
     uri,
     split,
@@ -165,7 +166,7 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
     labelMapClasses: classes,
     ignoreLabels,
     name: (i) => join(root, pairs[i]!.image),
-    read: (i) => decodeImage(join(root, pairs[i]!.image), { orientation: 'stored', range }),
+    read: (i) => decodeImage(join(root, pairs[i]!.image), decoding),
     readUpright: (i) => decodeImage(join(root, pairs[i]!.image), { range }),
     async labelMap(i) {
       const file = join(root, pairs[i]!.map);
@@ -176,8 +177,13 @@ export function labelMapSource(made: LabelMapSource): ImageSource {
       checkPalette(file, map);
       return map;
     },
-    settings: mapSettings(classes, ignoreLabels),
-    ...identities({ root, images: pairs.map(({ image }) => image), maps: pairs.map(({ map }) => map) }),
+    settings: { ...mapSettings(classes, ignoreLabels), ...decodingSettings(decoding) },
+    ...identities({
+      root,
+      images: pairs.map(({ image }) => image),
+      maps: pairs.map(({ map }) => map),
+      decoding,
+    }),
   };
 }
 

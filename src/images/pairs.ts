@@ -9,17 +9,17 @@ import { labelMapSource, pairFiles } from './label-maps.js';
 import { checkFolder, type LeftOut, listFolder, sameForm } from './listing.js';
 import { askedPart, findParts, isDivided, type Parts, testPart } from './parts.js';
 import type { ImageSource, SourceOptions } from './source.js';
-import { canonicalUri, checkOptions, numberOption, type SourceUri } from './uri.js';
+import { canonicalUri, checkOptions, numberOption, rangeOption, type SourceUri } from './uri.js';
 
 /**
  * Opens two folders whose files have the same paths but for the ending: images of any kind that can be decoded, label maps as PNG.
  * `classes=N` says that labels go from 0 to N - 1, `names=FILE` names them, one a line from label 0 on; one of the two is needed.
  * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). `train/`, `val/` and `test/` inside both folders are splits (in
  * any case, see findParts); without them there is one, `all`, of which `holdout=0.2` makes two. Names are compared in one Unicode form.
- * Throws UsageError for bad options, DataError for files that do not match.
+ * `range=0,4095` says which values of images of 16 bits or floats are black and white. Throws UsageError for bad options, DataError for files that do not match.
  */
 export async function openPairs(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'classes', 'names', 'ignore', 'parts', 'holdout', 'seed']);
+  checkOptions(uri, ['split', 'classes', 'names', 'ignore', 'parts', 'holdout', 'seed', 'range']);
   const { places } = uri;
   const holdOut = holdOutOption(uri);
   if (places.length !== 2 || places.includes('')) {
@@ -28,6 +28,7 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
     );
   }
   const ignoreLabels = ignoreOption(uri);
+  const range = rangeOption(uri);
   const classes = await classNames(uri);
   const [imageRoot, mapRoot] = places.map((place) => resolve(place)) as [string, string];
   await checkFolder(imageRoot);
@@ -67,6 +68,7 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
       names: names === undefined ? undefined : resolve(names),
       ignore: ignoreLabels.join(','),
       parts: uri.query.get('parts'),
+      range: range?.join(','),
       ...held,
     }),
     split,
@@ -74,6 +76,7 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
     pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
     classes,
     ignoreLabels,
+    range,
   });
   return {
     ...made,

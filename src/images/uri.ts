@@ -151,6 +151,23 @@ export function splitOption(
   return value;
 }
 
+/**
+ * `range=LOW,HIGH`: the values of images of 16 bits or floats that become black and white; undefined where it is not given. Throws UsageError
+ * for anything but two numbers, the first below the second.
+ */
+export function rangeOption(uri: SourceUri): readonly [low: number, high: number] | undefined {
+  const text = uri.query.get('range');
+  if (text === undefined) return undefined;
+  const ends = text.split(',').map((end) => (end.trim() === '' ? Number.NaN : Number(end)));
+  const [low, high] = ends as [number, number];
+  if (ends.length !== 2 || !Number.isFinite(high - low) || !(low < high)) {
+    throw new UsageError(
+      `Image source '${uri.text}' has range=${text}; it must be two numbers, the value of black and the higher one of white, such as range=0,4095`,
+    );
+  }
+  return [low, high];
+}
+
 /** A number option, checked against its bounds (inclusive). Throws UsageError naming the option, its value and the bounds. */
 export function numberOption(
   uri: SourceUri,

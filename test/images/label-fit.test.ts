@@ -110,6 +110,8 @@ describe('orientation', () => {
     const source = await openSource(await pair('again', { orientation: 6 }));
     const plain = await openSource(`folder:${join(folder, 'again/images')}`);
     expect(await fingerprintOf(source, 0)).toEqual(await fingerprintOf(plain, 0));
+    expect([source.settings!.orientation, plain.settings!.orientation]).toEqual(['stored', 'upright']);
+    expect(await source.imagesIdentity!()).not.toBe(await plain.imagesIdentity!()); // features are not shared
     expect((await source.read(0)).width).toBe(12);
     expect((await plain.read(0)).width).toBe(8);
   });

@@ -3,7 +3,8 @@
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { DataError } from '../../src/errors.js';
+import { DataError, UsageError } from '../../src/errors.js';
+import { openSource } from '../../src/images/index.js';
 import { decodeImage } from '../../src/images/pixels.js';
 import { chunk } from './png_files.js';
 import { failure, put, temporaryFolder } from './support.js';
@@ -180,4 +181,31 @@ describe('several pictures', () => {
     const animated = Buffer.concat([still.subarray(0, 33), control, still.subarray(33)]);
     await refused(put(join(folder, 'animated.png'), animated), 'holds 5 pictures');
   });
+});
+
+describe('range=LOW,HIGH of a source', () => {
+  it('makes deep files right, and is part of its URI, settings and identity', async () => {
+    const root = join(folder, 'deep');
+    const values = Uint16Array.from({ length: PIXELS }, (_, i) => i * 178);
+    writeTiff(join(root, 'a', '0.tif'), { ...size, bands: 1, photometric: 1, values });
+    const [plain, ranged] = [
+      await openSource(`folder:${root}`),
+      await openSource(`folder:${root}?range=0,4095`),
+    ];
+    expect((await failure(() => plain.read(0))).message).toContain('16-bit values from 0 to 4094 only');
+    const expected = grey(Array.from(values, (v) => Math.round((v / 4095) * 255)));
+    expect((await ranged.read(0)).data).toEqual(expected);
+    expect((await (await openSource(ranged.uri)).read(0)).data).toEqual(expected);
+    expect(ranged.settings).toMatchObject({ orientation: 'upright', range: [0, 4095] });
+    expect(await ranged.imagesIdentity!()).not.toBe(await plain.imagesIdentity!());
+  });
+
+  it.each(['', '5', '5,1', '1,1', 'a,b', '0,1,2', ',4', '0,Infinity', '-1e308,1e308'])(
+    '%s is refused',
+    async (range) => {
+      const error = await failure(() => openSource(`folder:${folder}?range=${range}`));
+      expect(error).toBeInstanceOf(UsageError);
+      expect(error.message).toContain(`range=${range}`);
+    },
+  );
 });
