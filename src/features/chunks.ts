@@ -1,5 +1,5 @@
 // Matrix files: rows of float32 or bytes in checksummed chunks, appended, resumable while they are written, read by ranges.
-import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { DataError } from '../errors.js';
 import { canonicalJson, sha256 } from '../files/hash.js';
 import { PARTIAL, writeFailure } from '../files/write.js';
@@ -168,36 +168,65 @@ export class MatrixWriter {
   }
 }
 
+/**
+ * Chunks that were compared with their checksums, by file as it is on the disk: each is compared the first time that this process reads
+ * of it, however often the file is opened.
+ */
+const compared = new Map<string, Uint8Array>();
+
+async function comparedChunks(path: string, file: FileHandle, chunks: number): Promise<Uint8Array> {
+  const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
+  const key = [path, dev, ino, size, mtimeNs].join(' ');
+  const known = compared.get(key) ?? new Uint8Array(chunks);
+  compared.set(key, known);
+  return known;
+}
+
 /** A complete matrix file, read by ranges of rows. */
 export class MatrixFile<T extends RowValues = Float32Array> implements RowSource<T> {
   readonly count: number;
   readonly width: number;
   private buffer: T | undefined;
+  /** The chunk that was compared last, and its place: what is read in order is read once. */
+  private chunk: { place: number; bytes: Uint8Array } | undefined;
 
   private constructor(
     readonly path: string,
     private readonly file: FileHandle,
     private readonly footer: Footer,
+    private readonly remedy: string,
+    private readonly compared: Uint8Array,
   ) {
     this.count = footer.rows;
     this.width = footer.width;
   }
 
-  /** Opens a file and checks its footer and size; `verify` checks the rows. Throws DataError when it is missing, partial or damaged. */
+  /**
+   * Opens a file and checks its footer and size; rows are checked as they are read, all of them by `verify`.
+   * `remedy` says what to do about a damaged file. Throws DataError when it is missing, partial or damaged.
+   */
   static async open<D extends MatrixDtype>(
     path: string,
     dtype: D,
+    remedy = 'write it again',
   ): Promise<MatrixFile<D extends 'float32' ? Float32Array : Uint8Array>> {
     let file: FileHandle;
     try {
+      if (!(await stat(path)).isFile()) throw new Error('it is no plain file');
       file = await open(path, 'r');
     } catch (error) {
       throw new DataError(`cannot read ${path}: ${(error as Error).message}`, { path });
     }
     try {
-      const footer = await readFooter(path, file);
+      const footer = await readFooter(path, file, remedy);
       if (footer.dtype !== dtype) throw new DataError(`${path} holds ${footer.dtype}, not ${dtype}`);
-      return new MatrixFile(path, file, footer);
+      return new MatrixFile(
+        path,
+        file,
+        footer,
+        remedy,
+        await comparedChunks(path, file, footer.checksums.length),
+      );
     } catch (error) {
       await file.close();
       throw error;
@@ -217,7 +246,10 @@ export class MatrixFile<T extends RowValues = Float32Array> implements RowSource
     return this.width * (this.footer.dtype === 'float32' ? 4 : 1);
   }
 
-  /** See RowSource; the memory is used again by the next call. Throws DataError when the file became shorter. */
+  /**
+   * See RowSource; the memory is used again by the next call. Every chunk is compared with its checksum when the first of its rows is read.
+   * Throws DataError when rows are damaged or the file became shorter.
+   */
   async read(first: number, count: number): Promise<T> {
     if (first < 0 || first + count > this.count) {
       throw new RangeError(`rows ${first} to ${first + count} of ${this.count} in ${this.path}`);
@@ -230,21 +262,51 @@ export class MatrixFile<T extends RowValues = Float32Array> implements RowSource
     }
     const values = this.buffer.subarray(0, length) as T;
     const bytes = bytesOf(values);
-    if ((await readAll(this.file, bytes, MAGIC.length + first * this.rowBytes)) < bytes.length) {
-      throw new DataError(`${this.path} became shorter while it was read`);
+    const { chunkRows } = this.footer;
+    for (let row = first; row < first + count; ) {
+      const place = Math.floor(row / chunkRows);
+      const begin = row;
+      row = Math.min((place + 1) * chunkRows, first + count);
+      const part = bytes.subarray((begin - first) * this.rowBytes, (row - first) * this.rowBytes);
+      if (!this.compared[place] || this.chunk?.place === place) {
+        const chunk = this.chunk?.place === place ? this.chunk.bytes : await this.compare(place);
+        const from = (begin - place * chunkRows) * this.rowBytes;
+        part.set(chunk.subarray(from, from + part.length));
+      } else await this.fill(part, begin);
     }
     return values;
   }
 
+  private async fill(bytes: Uint8Array, row: number): Promise<void> {
+    if ((await readAll(this.file, bytes, MAGIC.length + row * this.rowBytes)) < bytes.length)
+      throw new DataError(`${this.path} became shorter while it was read`);
+  }
+
+  /** Reads a chunk and compares it with its checksum. */
+  private async compare(place: number): Promise<Uint8Array> {
+    const { chunkRows, checksums } = this.footer;
+    const first = place * chunkRows;
+    const length = Math.min(chunkRows, this.count - first) * this.rowBytes;
+    const memory = this.chunk?.bytes.buffer;
+    this.chunk = undefined; // until it is what it says
+    const bytes =
+      memory && memory.byteLength >= length ? new Uint8Array(memory, 0, length) : new Uint8Array(length);
+    await this.fill(bytes, first);
+    if (sha256(bytes) !== checksums[place]) {
+      const last = first + length / this.rowBytes - 1;
+      throw new DataError(`${this.path} is damaged in rows ${first} to ${last}: ${this.remedy}`, {
+        path: this.path,
+        fault: 'changed',
+      });
+    }
+    this.compared[place] = 1;
+    this.chunk = { place, bytes };
+    return bytes;
+  }
+
   /** Compares every chunk with its checksum. Throws DataError naming the first rows that are damaged. */
   async verify(): Promise<void> {
-    const { chunkRows, checksums } = this.footer;
-    for (const [i, checksum] of checksums.entries()) {
-      const first = i * chunkRows;
-      const count = Math.min(chunkRows, this.count - first);
-      if (sha256(bytesOf(await this.read(first, count))) === checksum) continue;
-      throw new DataError(`${this.path} is damaged in rows ${first} to ${first + count - 1}: write it again`);
-    }
+    for (const place of this.footer.checksums.keys()) await this.compare(place);
   }
 
   async close(): Promise<void> {
@@ -252,9 +314,9 @@ export class MatrixFile<T extends RowValues = Float32Array> implements RowSource
   }
 }
 
-async function readFooter(path: string, file: FileHandle): Promise<Footer> {
+async function readFooter(path: string, file: FileHandle, remedy: string): Promise<Footer> {
   const { size } = await file.stat();
-  const fail = (what: string) => new DataError(`${path} ${what}: write it again`, { path });
+  const fail = (what: string) => new DataError(`${path} ${what}: ${remedy}`, { path, fault: 'changed' });
   const tail = Buffer.alloc(TAIL);
   if (size < MAGIC.length + TAIL) throw fail('is truncated or no matrix file');
   await readAll(file, tail, size - TAIL);
@@ -264,6 +326,10 @@ async function readFooter(path: string, file: FileHandle): Promise<Footer> {
   await readAll(file, json, size - TAIL - json.length);
   if (sha256(json) !== tail.subarray(0, 32).toString('hex')) throw fail('has a damaged footer');
   const footer = JSON.parse(json.toString()) as Footer;
+  const { rows, width, chunkRows, checksums } = footer;
+  if (![rows, width, chunkRows].every((n) => Number.isSafeInteger(n) && n >= 0) || width < 1 || chunkRows < 1)
+    throw fail('has a damaged footer');
+  if (checksums.length !== Math.ceil(rows / chunkRows)) throw fail('has a damaged footer');
   const rowBytes = footer.width * (footer.dtype === 'float32' ? 4 : 1);
   const expected = MAGIC.length + footer.rows * rowBytes + length + TAIL;
   if (expected !== size) throw fail(`is damaged: ${size} bytes, its footer speaks of ${expected}`);

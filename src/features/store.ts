@@ -1,11 +1,12 @@
 // The feature store: what an encoder makes of a data set, kept by content, so that a second evaluation computes nothing again.
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { type Holder, lockHolder, takeLock, tryLock } from '../files/lock.js';
-import { writeJson } from '../files/write.js';
+import { readSealed, unseal, writeSealed } from '../files/seal.js';
+import { PARTIAL } from '../files/write.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
@@ -38,7 +39,8 @@ const LOCK = 'entry.lock';
 
 export { cacheFolder as defaultStoreFolder } from '../files/cache_folder.js';
 
-const entryName = ({ title: _, ...key }: StoreKey): string => hashOf(key).slice(0, 24);
+const entryName = ({ kind, made_by, data, how }: StoreKey): string =>
+  hashOf({ kind, made_by, data, how }).slice(0, 24);
 
 /** The folder of an entry, which need not be there. */
 export const entryFolder = (folder: string, key: StoreKey): string => join(folder, entryName(key));
@@ -67,6 +69,7 @@ export async function storedParts<P extends Record<string, StorePart>>(
   const home = entryFolder(folder, key);
   const names = Object.keys(parts);
   const path = (name: string): string => join(home, `${name}.mat`);
+  const about = { ...key, images, parts };
   const renew = renewed !== undefined && !renewed.has(home);
   const complete = (): boolean => !renew && isStored(home, names);
   let computed = 0;
@@ -81,7 +84,7 @@ export async function storedParts<P extends Record<string, StorePart>>(
     });
     try {
       if (!complete()) {
-        await writeJson(join(home, META), { ...key, images, parts });
+        await writeSealed(join(home, META), about);
         await touch(home);
         computed = await fill(path, parts, images, compute, renew);
         renewed?.add(home);
@@ -90,26 +93,38 @@ export async function storedParts<P extends Record<string, StorePart>>(
       await lock.release();
     }
   }
+  if (!(await describes(home, key))) await writeSealed(join(home, META), about).catch(() => {});
   await touch(home);
   const opened: Record<string, MatrixFile<Float32Array | Uint8Array>> = {};
-  const damaged = (what: string): DataError =>
-    new DataError(`${what}; remove the entry: capi data cache --prune ${entryName(key)}`, { entry: home });
+  const remedy = `remove the entry: capi data cache --prune ${entryName(key)}`;
   try {
     for (const name of names) {
-      const file = await MatrixFile.open(path(name), parts[name]!.dtype);
+      const file = await MatrixFile.open(path(name), parts[name]!.dtype, remedy);
       opened[name] = file;
       const { perImage, width } = parts[name]!;
+      const { entry, part } = file.meta; // older files do not have these
+      if ((entry ?? entryName(key)) !== entryName(key) || (part ?? name) !== name) {
+        throw new DataError(
+          `${path(name)} holds ${part} of the entry ${entry}, not ${name} of its own: ${remedy}`,
+        );
+      }
       if (file.count !== images * perImage || file.width !== width) {
         throw new DataError(
-          `${path(name)} holds ${file.count} x ${file.width} values, expected ${images * perImage} x ${width}`,
+          `${path(name)} holds ${file.count} x ${file.width} values, expected ${images * perImage} x ${width}: ${remedy}`,
         );
       }
     }
   } catch (error) {
     for (const file of Object.values(opened)) await file.close();
-    throw error instanceof DataError ? damaged(error.message) : error;
+    throw error;
   }
   return { parts: opened as never, computed };
+}
+
+/** Whether the description of an entry is whole and of this entry. */
+async function describes(home: string, key: StoreKey): Promise<boolean> {
+  const found = await readSealed(join(home, META)).catch(() => undefined);
+  return found !== undefined && entryName(found.value as unknown as StoreKey) === entryName(key);
 }
 
 /** Notes that an entry was used now. */
@@ -130,8 +145,15 @@ async function fill(
   try {
     for (const [name, { dtype, width }] of Object.entries(parts)) {
       if (renew) await MatrixWriter.discard(path(name));
-      if (renew || !existsSync(path(name)))
-        writers[name] = await MatrixWriter.open(path(name), { dtype, width });
+      if (!renew && existsSync(path(name))) continue;
+      // Which entry and part it is stands in the file, so that one that was put in another's place is noticed.
+      const meta = { entry: basename(dirname(path(name))), part: name };
+      const begin = () => MatrixWriter.open(path(name), { dtype, width, meta });
+      writers[name] = await begin().catch(async (error) => {
+        if (!(error instanceof DataError && error.details.found)) throw error;
+        await MatrixWriter.discard(path(name)); // of an older version, or a damaged list of checksums
+        return begin();
+      });
     }
     const whole = (name: string): number => Math.floor(writers[name]!.rows / parts[name]!.perImage);
     const first = Math.min(...Object.keys(writers).map(whole));
@@ -197,7 +219,7 @@ async function readEntry(folder: string, name: string): Promise<StoreEntry | und
   const home = join(folder, name);
   const meta = join(home, META);
   const used = (await stat(meta)).mtime;
-  const about = entryText(await readFile(meta, 'utf8'));
+  const about = entryText(meta, await readFile(meta, 'utf8'));
   if (!about) return undefined; // no entry of ours
   const files = await readdir(home);
   const sizes = await Promise.all(
@@ -215,20 +237,28 @@ async function readEntry(folder: string, name: string): Promise<StoreEntry | und
     title: about.title,
     images: about.images,
     bytes: sizes.reduce((a, b) => a + b, 0),
-    complete: Object.keys(about.parts).every((part) => files.includes(`${part}.mat`)),
+    complete:
+      about.kind !== DAMAGED && Object.keys(about.parts).every((part) => files.includes(`${part}.mat`)),
     ...(writer ? { writer } : {}),
     used,
   };
 }
 
-function entryText(text: string): (StoreKey & { images: number; parts: object }) | undefined {
+function entryText(
+  file: string,
+  text: string,
+): { kind: string; title: string; images: number; parts: object } | undefined {
   try {
-    const about = JSON.parse(text);
-    return typeof about?.parts === 'object' && typeof about.title === 'string' ? about : undefined;
+    const about = unseal(file, text).value as unknown as StoreKey & { images: number; parts: object };
+    return typeof about.parts === 'object' && typeof about.title === 'string' ? about : undefined;
   } catch {
-    return undefined;
+    const ours = ENTRY_NAME.test(basename(dirname(file)));
+    return ours ? { kind: DAMAGED, title: 'its description is damaged', images: 0, parts: {} } : undefined;
   }
 }
+
+const ENTRY_NAME = /^[0-9a-f]{24}$/;
+const DAMAGED = 'damaged';
 
 /** Which entries to remove; a condition that is absent restricts nothing, and without any nothing is removed. */
 export interface PruneSelection {
