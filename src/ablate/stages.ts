@@ -10,7 +10,7 @@ import { readSealed, writeSealed } from '../files/seal.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { deadTargets, learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
-import { HEALTH_COLUMNS, type Line, readLines, type StepReport } from '../pretrain/metrics.js';
+import { HEALTH_COLUMNS, type Line, metricsFaults, readLines, type StepReport } from '../pretrain/metrics.js';
 import { prepareRun } from '../pretrain/prepare.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { readPredictions } from '../probes/evaluation/predictions.js';
@@ -231,6 +231,7 @@ export async function evaluateStage(
       notes: [
         ...learning,
         ...record.notes,
+        ...(await metricsFaults(runFolder(out, run.id))).faults.map((fault) => `of its run: ${fault}`),
         ...(left_out.length > 0
           ? [`no per-image counts of ${left_out.join(', ')}: the file would pass 1 MB`]
           : []),

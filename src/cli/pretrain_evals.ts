@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
+import { sealedLine } from '../files/seal.js';
 import { appendLine } from '../files/write.js';
 import { modelSizes } from '../model/sizes.js';
 import { evaluate, openSets, SECTION } from '../probes/evaluation/evaluate.js';
@@ -80,10 +81,7 @@ export async function runEvaluations(
           value,
           interval,
         }));
-        await appendLine(
-          join(folder, LIST),
-          JSON.stringify({ step, task: entry.task, record: file, results }),
-        );
+        await appendLine(join(folder, LIST), sealedLine({ step, task: entry.task, record: file, results }));
         const shown = results.filter(
           (r) => r.convention !== 'nanskip' && r.convention !== 'absent0' && r.convention !== 'perimage',
         );

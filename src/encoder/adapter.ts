@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parse, stringify, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DataError, UsageError } from '../errors.js';
+import { sha256 } from '../files/hash.js';
 import { IMAGENET } from '../images/index.js';
 
 const positive = 'a whole number of at least 1';
@@ -114,6 +115,29 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const inside = issue.errors.flat().find((e) => e.path.length > 0 || e.code === 'unrecognized_keys');
   return inside ? deepest({ ...inside, path: [...issue.path, ...inside.path] }) : issue;
+}
+
+const DIGEST = /^# sha256 of the model and of what follows: ([0-9a-f]*)\n/m;
+
+/** The line by which an exported model and its adapter are known again. */
+export const digestLine = (model: Uint8Array, adapter: string): string =>
+  `# sha256 of the model and of what follows: ${sha256(model, adapter)}\n`;
+
+/**
+ * Compares an exported model and its adapter with the digest that the adapter holds: `intact`, or `unsealed` where it has none (of an older
+ * version, or not of ours).
+ * @throws DataError naming the files when either was changed
+ */
+export function checkDigest(file: string, onnx: string): 'intact' | 'unsealed' {
+  const text = readFileSync(file, 'utf8');
+  const line = DIGEST.exec(text);
+  if (!line) return 'unsealed';
+  const rest = text.slice(line.index + line[0].length);
+  if (sha256(readFileSync(onnx), rest) === line[1]) return 'intact';
+  throw new DataError(
+    `${onnx} or its adapter ${file} was changed after it was exported: export it again, or take the line with the sha256 out of the adapter to use both as they are`,
+    { path: onnx, fault: 'changed' },
+  );
 }
 
 /** An adapter as its file. */

@@ -9,8 +9,9 @@ import { PARTIAL, writeFailure } from '../files/write.js';
 import { studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stream } from '../tensor/random.js';
-import { type StoredTensor, writeSafetensors } from '../tensor/safetensors.js';
-import { adapterFile, adapterYaml } from './adapter.js';
+import type { StoredTensor } from '../tensor/safetensors.js';
+import { writeSigned } from '../tensor/signed.js';
+import { adapterFile, adapterYaml, digestLine } from './adapter.js';
 import { openCapi, placeEncoder } from './capi.js';
 import { openForeign } from './foreign.js';
 import type { FrozenEncoder } from './frozen.js';
@@ -93,7 +94,7 @@ async function exportToSafetensors(
     data: { normalise: { mean, std } },
   };
   const metadata = { format: EXPORTED, config: canonicalJson(kept), encoder: name };
-  const bytes = await writeSafetensors(out, tensors, metadata);
+  const bytes = await writeSigned(out, tensors, metadata);
   return { encoder: name, files: [out], bytes, notes: loaded.notes ?? [] };
 }
 
@@ -123,7 +124,7 @@ async function exportToOnnx(
     },
   });
   const files = [out, adapterFile(out)] as const;
-  const texts = [bytes, `# Of capi export ${name}\n${adapter}`];
+  const texts = [bytes, `# Of capi export ${name}\n${digestLine(bytes, adapter)}${adapter}`];
   try {
     for (const [i, file] of files.entries()) {
       await writeFile(file + PARTIAL, texts[i]!).catch((error) => {

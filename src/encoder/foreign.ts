@@ -7,7 +7,7 @@ import { type ModelFacts, modelFacts } from '../engine/onnx/external.js';
 import type { Engine } from '../engine/program.js';
 import { DataError } from '../errors.js';
 import { canonicalJson } from '../files/hash.js';
-import { type Adapter, adapterFile, readAdapter } from './adapter.js';
+import { type Adapter, adapterFile, checkDigest, readAdapter } from './adapter.js';
 import { busyThreads } from './chunks.js';
 import { checkBytes } from './floors.js';
 import { canStartProcesses, type ForeignModel, type ForeignRequest, hostForeign } from './foreign_host.js';
@@ -30,6 +30,7 @@ export async function openForeign(
   const written = spec.options.get('adapter');
   const adapterPath = written ?? adapterFile(path);
   const adapter = readAdapter(adapterPath, path);
+  checkDigest(adapterPath, path);
   const own = sizeOf(adapter);
   const size = sizeOption(spec, options.size) ?? own;
   const grid = gridOf(spec.text, size, adapter.patch);

@@ -8,6 +8,7 @@ import { checkFits } from '../model/memory.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { SafetensorsReader } from '../tensor/safetensors.js';
+import { checkSigned } from '../tensor/signed.js';
 import { checkWeights, openPth, openSafetensors, readOfficial, type TensorFile } from './official.js';
 import { checkDepth, checkpointEncoder, type EncoderSource, uneditedConfig } from './open.js';
 import { encoderParameters } from './program.js';
@@ -31,7 +32,9 @@ export interface LoadedEncoder {
 }
 
 /** `format` of the safetensors files that capi export writes. */
-export const EXPORTED = 'capi-encoder-1';
+export const EXPORTED = 'capi-encoder-2';
+/** Without a checksum. */
+const EXPORTED_BEFORE = 'capi-encoder-1';
 
 /**
  * Loads the encoder that a `random:` or path spec names (not an ONNX file). `all` reads the whole student, for export.
@@ -82,8 +85,11 @@ async function isCheckpoint(path: string): Promise<boolean> {
   return reader.metadata.format?.startsWith('capi-checkpoint') ?? false;
 }
 
-function openTensors(path: string): Promise<TensorFile> {
-  if (path.endsWith('.safetensors')) return openSafetensors(path);
+async function openTensors(path: string): Promise<TensorFile> {
+  if (path.endsWith('.safetensors')) {
+    await checkSigned(path);
+    return openSafetensors(path);
+  }
   if (/\.(pth|pt|bin|ckpt)$/.test(path)) return openPth(path);
   throw new UsageError(`encoder ${path} is of no known kind; accepted: ${KNOWN_ENCODERS}`);
 }
@@ -96,7 +102,7 @@ function refusePreset(spec: EncoderSpec): void {
 /** The config that capi export stored with the weights. */
 function storedConfig(file: TensorFile): Config {
   const { format, config } = file.metadata;
-  if (format === EXPORTED && config !== undefined) {
+  if ((format === EXPORTED || format === EXPORTED_BEFORE) && config !== undefined) {
     return parseConfig(jsonOf(config, file.path), `${file.path}, metadata`);
   }
   throw new UsageError(

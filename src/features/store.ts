@@ -121,10 +121,13 @@ export async function storedParts<P extends Record<string, StorePart>>(
   return { parts: opened as never, computed };
 }
 
+/** The name of the entry that a description is of. */
+export const entryOf = (about: Record<string, unknown>): string => entryName(about as unknown as StoreKey);
+
 /** Whether the description of an entry is whole and of this entry. */
 async function describes(home: string, key: StoreKey): Promise<boolean> {
   const found = await readSealed(join(home, META)).catch(() => undefined);
-  return found !== undefined && entryName(found.value as unknown as StoreKey) === entryName(key);
+  return found !== undefined && entryOf(found.value) === entryName(key);
 }
 
 /** Notes that an entry was used now. */

@@ -11,7 +11,8 @@ import { type Config, resolvedYaml } from '../config/index.js';
 import { decodingThreads } from '../cores.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
-import { writeJson, writeText } from '../files/write.js';
+import { writeSealed } from '../files/seal.js';
+import { writeText } from '../files/write.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
 import { environment } from '../results/environment.js';
@@ -19,7 +20,7 @@ import { memoryLine, type StepMemory, stepMemory } from './cost.js';
 import { healthOf } from './health.js';
 import { stepInputs } from './inputs.js';
 import { learningWarnings, poorTargets } from './learning.js';
-import { isFiniteStep, Metrics, reportAt, type StepReport } from './metrics.js';
+import { isFiniteStep, Metrics, metricsFaults, reportAt, type StepReport } from './metrics.js';
 import {
   checkRunFolder,
   claimRunFolder,
@@ -144,6 +145,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   };
   if (latest) await evaluate(latest.path, start); // the run may have been killed while it was evaluated
   if (latest && start >= steps) {
+    for (const fault of (await metricsFaults(folder)).faults) o.onMessage?.(`warning: ${fault}`);
     o.onMessage?.(`${folder} is complete: ${steps} steps`);
     return result(await reportAt(folder, steps, steps), latest.path, 0);
   }
@@ -209,9 +211,11 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     await prepareCheckpointFolder(checkpoints);
     await writeText(join(folder, RUN.config), `# identity ${identity.hash}\n${resolvedYaml(config)}`);
     const made = environment(engine);
-    await writeJson(join(folder, RUN.environment), made);
+    await writeSealed(join(folder, RUN.environment), made);
     log.note(`environment: ${JSON.stringify(made)}`);
     metrics = await Metrics.open(folder, start);
+    for (const fault of metrics.faults)
+      log.say(`warning: ${fault}; the run goes on, the file as it was is kept beside it`);
 
     let saved = latest ? { step: start, path: latest.path } : undefined;
     const save = async (step: number): Promise<string> => {
@@ -219,7 +223,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       const now: RunState = { ...fixed, ...(await executable!.getState()) };
       const broken = notFinite(now);
       if (broken) throw await diverged(`${broken} holds NaN or infinity`, checkpoints, step);
-      metrics!.sync();
+      await metrics!.sync(step);
       const { path } = await writeCheckpoint(
         checkpoints,
         step,

@@ -1,11 +1,12 @@
 // A run folder: what is in it, whether a command may go on with it, and the files that say where a run came from.
 import { appendFileSync, existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type CanonicalConfig, canonicalHash, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { type HeldLock, type Holder, holderText, lockHolder, tryLock } from '../files/lock.js';
-import { makeFolder, partialOf, removePartials, writeFailure, writeJson } from '../files/write.js';
+import { readSealed, writeSealed } from '../files/seal.js';
+import { makeFolder, partialOf, removePartials, writeFailure } from '../files/write.js';
 
 /** Files of a run folder. */
 export const RUN = {
@@ -156,12 +157,12 @@ export async function claimRunFolder(
     const changed = engineChanges.length > 0 ? [{ step, differences: engineChanges }] : [];
     const changes = [...known.changes, ...changed];
     const added = contents === undefined ? {} : { contents };
-    await writeJson(file, { ...identity, ...added, changes } satisfies IdentityFile);
+    await writeSealed(file, { ...identity, ...added, changes } satisfies IdentityFile);
     return;
   }
   await makeFolder(folder);
   await removePartials(folder); // of processes that were killed here
-  await writeJson(file, { ...identity, changes: [] } satisfies IdentityFile);
+  await writeSealed(file, { ...identity, changes: [] } satisfies IdentityFile);
 }
 
 async function entries(folder: string): Promise<string[]> {
@@ -176,8 +177,8 @@ async function entries(folder: string): Promise<string[]> {
 async function readIdentity(file: string): Promise<IdentityFile> {
   let why = 'it holds no identity';
   try {
-    const value = JSON.parse(await readFile(file, 'utf8')) as Partial<IdentityFile> | null;
-    if (value?.hash && value.canonical) {
+    const value = (await readSealed(file)).value as Partial<IdentityFile>;
+    if (value.hash && value.canonical) {
       if (canonicalHash(value.canonical) === value.hash) return { changes: [], ...(value as RunIdentity) };
       why = 'its hash is not that of its settings';
     }

@@ -148,9 +148,11 @@ const MOST_PICTURE_BYTES = 32 * 2 ** 20;
 export async function readPictures(folder: string, cell: CellRecord): Promise<Buffer | undefined> {
   if (cell.pictures === null) return undefined;
   const file = join(folder, cell.pictures);
-  const fail = (what: string): DataError => new DataError(`${file} ${what}. ${REMEDY}`, { path: file });
+  const fail = (what: string, fault = 'changed'): DataError =>
+    new DataError(`${file} ${what}. ${REMEDY}`, { path: file, fault });
   const found = await lstat(file).catch(() => undefined);
-  if (!found?.isFile() || found.size > MOST_PICTURE_BYTES) throw fail('is missing or no picture');
+  if (!found?.isFile() || found.size > MOST_PICTURE_BYTES)
+    throw fail('is missing or no picture', found ? 'foreign' : 'missing');
   const bytes = await readFile(file);
   if (cell.pictures_sha256 !== undefined && sha256(bytes) !== cell.pictures_sha256)
     throw fail('is not the picture that its cell was written with');

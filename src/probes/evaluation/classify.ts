@@ -4,7 +4,7 @@ import type { Engine } from '../../engine/program.js';
 import { DataError } from '../../errors.js';
 import { labelsOf, sameForm } from '../../images/index.js';
 import { classAccuracy, type SampleLabels, topOne } from '../../scores/classification.js';
-import { readSafetensors, type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
+import type { StoredTensor } from '../../tensor/safetensors.js';
 import { sampler, type TrainingBatches } from '../classification/batches.js';
 import { fewShotClassification } from '../classification/few_shot.js';
 import { type GridState, trainClassificationGrid } from '../classification/grid.js';
@@ -373,10 +373,10 @@ function testLabels({ data }: TestData, classes: readonly string[]): TestLabels 
 const STATE = 'probes.safetensors';
 
 async function gridState(state: EvaluationState): Promise<{ resume?: GridState }> {
-  if (!(await state.load(STATE))) return {};
-  const { tensors, metadata } = await readSafetensors(await state.file(STATE));
-  const values = [...tensors].map(([name, t]) => [name, t.data as Float32Array] as const);
-  return { resume: { step: Number(metadata.step), tensors: Object.fromEntries(values) } };
+  const found = await state.loadTensors(STATE);
+  if (!found) return {};
+  const values = [...found.tensors].map(([name, t]) => [name, t.data as Float32Array] as const);
+  return { resume: { step: Number(found.metadata.step), tensors: Object.fromEntries(values) } };
 }
 
 async function saveGridState(state: EvaluationState, { step, tensors }: GridState): Promise<void> {
@@ -384,5 +384,5 @@ async function saveGridState(state: EvaluationState, { step, tensors }: GridStat
     name,
     { dtype: 'F32', shape: [data.length], data },
   ]);
-  await writeSafetensors(await state.file(STATE), new Map(stored), { step: `${step}` });
+  await state.saveTensors(STATE, { tensors: new Map(stored), metadata: { step: `${step}` } });
 }

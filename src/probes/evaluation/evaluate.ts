@@ -1,5 +1,4 @@
 // One command's evaluations: every encoder under one protocol on the same images, each with a record that nothing replaces.
-import { join } from 'node:path';
 import type { FrozenEncoder } from '../../encoder/frozen.js';
 import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
@@ -284,7 +283,7 @@ async function evaluateHeld(
       },
     }),
   );
-  const state = folderState(join(folder, 'state'));
+  const state = folderState(folder);
   if (o.force) await state.remove();
   const watch = {
     ...(renewed ? { renewed } : {}),
