@@ -7,6 +7,7 @@ import { writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { type Config, identity } from '../../src/config/index.js';
 import { DataError, UsageError } from '../../src/errors.js';
+import { unseal } from '../../src/files/seal.js';
 import { Metrics, reportAt, type StepReport } from '../../src/pretrain/metrics.js';
 import { checkRunFolder, claimRunFolder, holdRunFolder, RunLog } from '../../src/pretrain/run_folder.js';
 import { checkpointOf, readState, startState } from '../../src/pretrain/state.js';
@@ -42,9 +43,10 @@ describe('a folder', () => {
     await checkRunFolder(folder, who(), refuse);
     expect(existsSync(folder)).toBe(false);
     await claim(who());
-    expect(JSON.parse(readFileSync(join(folder, 'identity.json'), 'utf8'))).toEqual({
-      ...who(),
-      changes: [],
+    const text = readFileSync(join(folder, 'identity.json'), 'utf8');
+    expect(unseal('identity.json', text)).toEqual({
+      value: { schema: 2, ...who(), changes: [] },
+      seal: 'intact',
     });
     expect(readdirSync(folder)).toEqual(['identity.json']);
     expect(await claim(who('health.every=7', 'checkpoint.keep=5'))).toEqual([]);
