@@ -66,7 +66,11 @@ export async function runVerify(flags: VerifyFlags): Promise<object> {
     skipped,
     others,
   };
-  if (!flags.quiet) process.stdout.write(textOf(result));
+  if (!flags.quiet) {
+    process.stdout.write(textOf(result));
+    if (faults.length > 0)
+      process.stderr.write(`error: ${faults.length} of ${checked} files are not what was written\n`);
+  }
   return result;
 }
 

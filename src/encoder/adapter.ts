@@ -117,11 +117,12 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return inside ? deepest({ ...inside, path: [...issue.path, ...inside.path] }) : issue;
 }
 
-const DIGEST = /^# sha256 of the model and of what follows: ([0-9a-f]*)\n/m;
+/** Any line that may be one with a digest, damaged or not. */
+const DIGEST = /^.*[0-9a-f]{24}.*\n/im;
 
-/** The line by which an exported model and its adapter are known again. */
+/** The line, above the text of an adapter, by which an exported model and its adapter are known again. */
 export const digestLine = (model: Uint8Array, adapter: string): string =>
-  `# sha256 of the model and of what follows: ${sha256(model, adapter)}\n`;
+  `# sha256 of the model and of the other lines here: ${sha256(model, adapter)}\n`;
 
 /**
  * Compares an exported model and its adapter with the digest that the adapter holds: `intact`, or `unsealed` where it has none (of an older
@@ -130,10 +131,9 @@ export const digestLine = (model: Uint8Array, adapter: string): string =>
  */
 export function checkDigest(file: string, onnx: string): 'intact' | 'unsealed' {
   const text = readFileSync(file, 'utf8');
-  const line = DIGEST.exec(text);
-  if (!line) return 'unsealed';
-  const rest = text.slice(line.index + line[0].length);
-  if (sha256(readFileSync(onnx), rest) === line[1]) return 'intact';
+  const line = DIGEST.exec(text)?.[0];
+  if (line === undefined) return 'unsealed';
+  if (existsSync(onnx) && digestLine(readFileSync(onnx), text.replace(line, '')) === line) return 'intact';
   throw new DataError(
     `${onnx} or its adapter ${file} was changed after it was exported: export it again, or take the line with the sha256 out of the adapter to use both as they are`,
     { path: onnx, fault: 'changed' },

@@ -123,8 +123,9 @@ async function exportToOnnx(
       patches: { output: 'feature_map', layout: 'nhwc' },
     },
   });
+  const text = `# Of capi export ${name}\n${adapter}`;
   const files = [out, adapterFile(out)] as const;
-  const texts = [bytes, `# Of capi export ${name}\n${digestLine(bytes, adapter)}${adapter}`];
+  const texts = [bytes, `${digestLine(bytes, text)}${text}`];
   try {
     for (const [i, file] of files.entries()) {
       await writeFile(file + PARTIAL, texts[i]!).catch((error) => {

@@ -319,8 +319,10 @@ async function readFooter(path: string, file: FileHandle, remedy: string): Promi
   const fail = (what: string) => new DataError(`${path} ${what}: ${remedy}`, { path, fault: 'changed' });
   const tail = Buffer.alloc(TAIL);
   if (size < MAGIC.length + TAIL) throw fail('is truncated or no matrix file');
+  const begin = Buffer.alloc(MAGIC.length);
+  await readAll(file, begin, 0);
   await readAll(file, tail, size - TAIL);
-  if (!tail.subarray(36).equals(MAGIC)) throw fail('is truncated or no matrix file');
+  if (!begin.equals(MAGIC) || !tail.subarray(36).equals(MAGIC)) throw fail('is truncated or no matrix file');
   const length = tail.readUInt32LE(32);
   const json = Buffer.alloc(Math.min(length, size - TAIL));
   await readAll(file, json, size - TAIL - json.length);

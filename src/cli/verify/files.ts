@@ -10,7 +10,7 @@ import { MatrixFile } from '../../features/chunks.js';
 import { entryOf } from '../../features/store.js';
 import { sha256 } from '../../files/hash.js';
 import { readSealed, readText, type Seal, unsealLines } from '../../files/seal.js';
-import { metricsFaults } from '../../pretrain/metrics.js';
+import { METRICS_SEAL, metricsFaults } from '../../pretrain/metrics.js';
 import { RUN } from '../../pretrain/run_folder.js';
 import { checkRecord, countedIn } from '../../probes/evaluation/check.js';
 import { checkState, STATE_FOLDER } from '../../probes/evaluation/state.js';
@@ -165,6 +165,17 @@ const KINDS: readonly Kind[] = [
     check: async (file) => {
       const { faults, seal } = await metricsFaults(dirname(file));
       return faults.length > 0 ? faults : seal;
+    },
+  },
+  {
+    kind: 'metrics digests',
+    name: exactly(METRICS_SEAL),
+    check: async (file) => {
+      if (!existsSync(join(dirname(file), RUN.metrics)))
+        throw new DataError(`${join(dirname(file), RUN.metrics)} is missing: restore it`, {
+          fault: 'missing',
+        });
+      return sealOf(file);
     },
   },
   { kind: 'weights', name: /\.safetensors$/, check: (file) => checkSigned(file) },

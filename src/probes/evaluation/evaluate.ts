@@ -1,4 +1,5 @@
 // One command's evaluations: every encoder under one protocol on the same images, each with a record that nothing replaces.
+import { join } from 'node:path';
 import type { FrozenEncoder } from '../../encoder/frozen.js';
 import { openFrozen } from '../../encoder/open_frozen.js';
 import type { Engine } from '../../engine/program.js';
