@@ -6,7 +6,6 @@ import { DataError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { type Holder, lockHolder, takeLock, tryLock } from '../files/lock.js';
 import { readSealed, unseal, writeSealed } from '../files/seal.js';
-import { PARTIAL } from '../files/write.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
