@@ -42,15 +42,8 @@ checkpoint: { every: 2 }
   );
   writeFileSync(
     at('logreg.yaml'),
-    `segmentation:
-  transform: { image_size: null }
-  validation_share: 0.2
-  split_seed: 42
-  standardise: true
-  metric: official
-  knn: null
-  logreg: { C: [1.0], max_iterations: 20, tolerance: 1e-4 }
-  linear: null
+    `segmentation: { transform: { image_size: null }, validation_share: 0.2, split_seed: 42, standardise: true, metric: official,
+  knn: null, logreg: { C: [1.0], max_iterations: 20, tolerance: 1e-4 }, linear: null }
 `,
   );
   const run = (...args: string[]): void => {
