@@ -1,6 +1,7 @@
 // The base of every command: --json, exit codes, errors as one line.
 
 import { Command, type Interfaces } from '@oclif/core';
+import { shown } from '../files/text.js';
 import { describeError, isSilent } from './failure.js';
 
 /** Parsed flags of a command class. */
@@ -18,6 +19,11 @@ export type ArgsOf<T extends typeof Command> = Interfaces.InferredArgs<T['args']
 export abstract class BaseCommand<T extends typeof Command> extends Command {
   static override enableJsonFlag = true;
   declare readonly typed?: T;
+
+  /** Prints lines: names in them are shown, whatever characters they hold. */
+  override log(message = ''): void {
+    super.log('%s', message.split('\n').map(shown).join('\n'));
+  }
 
   /**
    * Under --json prints `{error: {message, code, details}}` and sets the exit code, which oclif would lose;

@@ -177,7 +177,7 @@ export function planText(plan: EvaluationPlan): string {
   });
   for (const e of plan.encoders) {
     table.push([
-      e.label,
+      shown(e.label),
       e.images,
       e.stored,
       e.vectors,

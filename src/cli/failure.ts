@@ -2,6 +2,7 @@
 
 import { Errors } from '@oclif/core';
 import { CapiError, EXIT } from '../errors.js';
+import { shown } from '../files/text.js';
 
 /** An error as it is shown: `text` for stderr, `json` for --json. */
 export interface Failure {
@@ -28,7 +29,9 @@ export function exitCodeOf(error: unknown): number {
 /** The error as one line (with the stack below it when DEBUG is set) and as JSON. */
 export function describeError(error: unknown): Failure {
   const exitCode = exitCodeOf(error);
-  const message = oneLine(error instanceof Error ? error.message || error.name : String(error));
+  const said = error instanceof Error ? error.message || error.name : String(error);
+  // Ours are one line: a break in one is in the name of a file, a class or an arm. Others' messages may have several.
+  const message = shown(error instanceof CapiError ? said : oneLine(said));
   const details = error instanceof CapiError ? error.details : {};
   const stack = process.env.DEBUG && error instanceof Error && error.stack ? `\n${error.stack}` : '';
   const hint = exitCode === EXIT.unexpected && !stack ? ' (unexpected; DEBUG=1 shows where)' : '';

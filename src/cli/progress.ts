@@ -1,4 +1,5 @@
 // Progress of long work: one line that rewrites itself on a terminal, JSON lines where output is piped.
+import { shown } from '../files/text.js';
 
 export interface ProgressSink {
   isTTY?: boolean;
@@ -35,7 +36,7 @@ export class Progress<T> {
     if (!last && now - this.shown < (this.sink.isTTY ? 100 : this.everyMs)) return;
     this.shown = now;
     if (this.sink.isTTY) {
-      this.sink.write(`\r\x1b[2K${this.line(report).slice(0, (this.sink.columns ?? 120) - 1)}`);
+      this.sink.write(`\r\x1b[2K${shown(this.line(report)).slice(0, (this.sink.columns ?? 120) - 1)}`);
       this.open = true;
     } else {
       this.sink.write(`${JSON.stringify(this.json(report))}\n`);
@@ -44,7 +45,7 @@ export class Progress<T> {
 
   message(text: string): void {
     this.end();
-    this.sink.write(this.sink.isTTY ? `${text}\n` : `${JSON.stringify({ message: text })}\n`);
+    this.sink.write(this.sink.isTTY ? `${shown(text)}\n` : `${JSON.stringify({ message: text })}\n`);
   }
 
   end(): void {

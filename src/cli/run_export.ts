@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { exportEncoder } from '../encoder/export.js';
 import { parseSize, sizeText } from '../encoder/spec.js';
 import { DataError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { checkWritable } from '../files/writable.js';
 
 export interface ExportFlags {
@@ -32,7 +33,7 @@ export async function runExport(flags: ExportFlags): Promise<object> {
   });
   const megabytes = (result.bytes / 1e6).toFixed(1);
   flags.log(`${out}  ${megabytes} MB, from ${result.encoder}`);
-  for (const note of result.notes) flags.log(`note       ${note}`);
+  for (const note of result.notes) flags.log(`note       ${shown(note)}`);
   if (result.difference !== undefined) {
     flags.log(`${result.files[1]}  how to read it: capi eval ... ${out}`);
     flags.log(

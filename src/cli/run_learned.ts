@@ -1,8 +1,10 @@
 // What `capi bench learned` does and prints.
+
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { encodePng, paintLabels, type RawImage } from '../images/index.js';
 import { type LearnedPicture, type LearnedResult, whatItLearned } from '../probes/learned.js';
 import { percent, rangeText } from '../report/formats/words.js';
@@ -34,7 +36,7 @@ export async function runLearned(flags: LearnedFlags): Promise<object> {
     testImages: flags.test,
     pictures: flags.picture ? 8 : 0,
     onMessage: (text) => {
-      if (!flags.quiet) process.stderr.write(`${text}\n`);
+      if (!flags.quiet) process.stderr.write(`${shown(text)}\n`);
     },
   });
   const { pictures, ...numbers } = result;

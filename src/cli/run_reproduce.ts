@@ -177,7 +177,7 @@ async function evaluationAgain(
       store: defaultStoreFolder(),
       force: false,
       allowOverlap: true, // what the record was made of is made again; its notes say so
-      watch: { signal, onMessage: (text) => quiet || process.stderr.write(`${text}\n`) },
+      watch: { signal, onMessage: (text) => quiet || process.stderr.write(`${shown(text)}\n`) },
     }),
   );
   if (done!.record.encoder.weights_hash !== record.encoder.weights_hash) {

@@ -8,6 +8,7 @@ import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
+import { shown } from '../files/text.js';
 import { checkWritable } from '../files/writable.js';
 import { writeFailure, writeJson, writeText } from '../files/write.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
@@ -63,7 +64,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
   };
   const encoders: PageEncoder[] = [];
   const prefixes = folderNames(flags.encoders);
-  let shown: { source: ImageSource; indices: number[] } | undefined;
+  let seen: { source: ImageSource; indices: number[] } | undefined;
   for (const [i, spec] of flags.encoders.entries()) {
     const encoder = await openFrozen(spec, {
       engine,
@@ -79,8 +80,8 @@ export async function runViz(flags: VizFlags): Promise<object> {
       });
       const indices = everyNth(source.length, flags.limit);
       const { prototypes, note } = await prototypesOf(encoder, flags.weights);
-      if (!shown) await emptyFolder(flags.out);
-      shown ??= { source, indices };
+      if (!seen) await emptyFolder(flags.out);
+      seen ??= { source, indices };
       const pictures = await drawEncoder({
         engine,
         encoder,
@@ -110,7 +111,7 @@ export async function runViz(flags: VizFlags): Promise<object> {
       await encoder.close();
     }
   }
-  const { source, indices } = shown!;
+  const { source, indices } = seen!;
   const made = environment(engine);
   const settings = {
     data: source.uri,
@@ -149,9 +150,11 @@ export async function runViz(flags: VizFlags): Promise<object> {
   };
   await writeJson(join(flags.out, LIST), result);
   if (!flags.quiet) {
-    process.stdout.write(`${written.size} pictures of ${indices.length} images\npage       ${result.page}\n`);
+    process.stdout.write(
+      `${written.size} pictures of ${indices.length} images\npage       ${shown(result.page)}\n`,
+    );
     for (const e of encoders) {
-      for (const note of e.notes) process.stdout.write(`note       ${e.label}: ${note}\n`);
+      for (const note of e.notes) process.stdout.write(`note       ${shown(`${e.label}: ${note}`)}\n`);
     }
   }
   return result;

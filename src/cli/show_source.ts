@@ -110,7 +110,7 @@ function print(result: Survey, sampled: number, log: (line: string) => void): vo
     extent === null ? '?' : extent[0] === extent[1] ? `${extent[0]}` : `${extent[0]}-${extent[1]}`;
   const three = (values: number[]): string => values.map((value) => value.toFixed(3)).join(' ');
   const { sizes, channels, classes, unreadable } = result;
-  log(result.source);
+  log(shown(result.source));
   log(`split        ${result.split}`);
   log(`images       ${result.images}`);
   log(`height       ${range(sizes.height)}`);
@@ -138,8 +138,8 @@ function print(result: Survey, sampled: number, log: (line: string) => void): vo
       `left out     ${count} ${what}: ${examples.map(shown).join(', ')}${count > examples.length ? ', …' : ''}`,
     );
   }
-  for (const remark of result.remarks) log(`note         ${remark}`);
-  for (const { problem } of unreadable) log(`unreadable   ${problem}`);
+  for (const remark of result.remarks) log(`note         ${shown(remark)}`);
+  for (const { problem } of unreadable) log(`unreadable   ${shown(problem ?? '')}`);
   log(`${sampled} images on ${result.contact_sheet}`);
 }
 

@@ -1,10 +1,12 @@
 // Plain columns of text for a terminal.
+import { shown } from '../files/text.js';
 
 /**
  * Rows as lines with aligned columns, two spaces apart; a column whose cells below the head are all numbers is aligned right.
- * @param rows the head first; every row has the same number of cells
+ * @param table the head first; every row has the same number of cells
  */
-export function columns(rows: readonly (readonly string[])[]): string {
+export function columns(table: readonly (readonly string[])[]): string {
+  const rows = table.map((row) => row.map(shown));
   const count = rows[0]?.length ?? 0;
   const cells = (i: number) => rows.map((row) => row[i]!);
   const widths = Array.from({ length: count }, (_, i) => Math.max(...cells(i).map((cell) => cell.length)));

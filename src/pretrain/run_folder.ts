@@ -1,4 +1,5 @@
 // A run folder: what is in it, whether a command may go on with it, and the files that say where a run came from.
+
 import { appendFileSync, existsSync } from 'node:fs';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -6,6 +7,7 @@ import { type CanonicalConfig, canonicalHash, identityDifferences } from '../con
 import { DataError, UsageError } from '../errors.js';
 import { type HeldLock, type Holder, holderText, lockHolder, tryLock } from '../files/lock.js';
 import { readSealed, writeSealed } from '../files/seal.js';
+import { shown } from '../files/text.js';
 import { makeFolder, partialOf, removePartials, writeFailure } from '../files/write.js';
 
 /** Files of a run folder. */
@@ -204,7 +206,7 @@ export class RunLog {
 
   /** Into the file only. A log that cannot be written stops no run: metrics and checkpoints say when the disk is full. */
   note(message: string): void {
-    const line = `${new Date().toISOString()} ${message}\n`;
+    const line = `${new Date().toISOString()} ${shown(message)}\n`;
     if (!this.file) {
       this.early.push(line);
       return;
