@@ -5,7 +5,7 @@ import { shown } from './text.js';
 /** A number as text, with or without a sign: no spreadsheet runs it. */
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 /** What begins a formula for a spreadsheet, in their wide forms as well; blanks before it do not help. */
-const FORMULA = /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]/;
+const FORMULA = /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]\s*\S/;
 
 /** One cell: numbers as they are (none for NaN and infinity), objects as JSON, texts without control characters and never a formula. */
 function cell(value: unknown): string | number {

@@ -25,6 +25,8 @@ export interface MadeCell {
   state?: 'done' | 'collapsed' | 'diverged';
   reason?: string;
   protocol?: string;
+  /** Without per-image counts. */
+  uncounted?: boolean;
   /** Not written: missing, or failed where it is a text. */
   absent?: true | string;
 }
@@ -136,7 +138,7 @@ async function recordOf(cell: MadeCell, folder: string): Promise<CellRecord> {
     train: { source: 'made:train', identity: 'train', images: 10 },
     tests: [{ source: TEST, identity: 'test', images: scores[0]?.images ?? 0 }],
     classes: ['a', 'b'],
-    counts,
+    counts: cell.uncounted ? null : counts,
     pictures: null,
     config: {},
     request: { train: 'made:train', tests: [TEST], protocol: 'made', weights: 'ema', limit: null },

@@ -141,8 +141,20 @@ function glyph(letter: string): string {
 /** Letters of a name that stand in one line; longer ones are broken. */
 export const LONG = 36;
 
-/** Escaped text with places to break after signs that join words, and inside words that are too long for a line. */
+/** Letters of a word that may stand without a place to break. */
+const WORD = 20;
+
+/** Escaped text with places to break inside words that are too long for a line, after signs that join words where there are some. */
 export const escapeLong = (text: string): string =>
-  text.length <= LONG
-    ? escapeLatex(text)
-    : (text.match(/.{1,23}?(?:[\s,;:=/@+.-]|$)|.{1,24}/gsu) ?? []).map(escapeLatex).join('\\hspace{0pt}');
+  shown(text)
+    .normalize('NFC')
+    .split(' ')
+    .map((word) =>
+      word.length <= WORD
+        ? escapeLatex(word)
+        : word
+            .match(/.{1,20}(?<=[,;:=/@+.-])|.{1,20}/gsu)!
+            .map(escapeLatex)
+            .join('\\hspace{0pt}'),
+    )
+    .join(' ');
