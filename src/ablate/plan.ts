@@ -5,7 +5,6 @@ import { openEngine } from '../engine/select.js';
 import { CapiError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
-import { modelSizes } from '../model/sizes.js';
 import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
@@ -101,19 +100,21 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
 
   const identities = new Map<string, string>();
   const usable = configs.filter((c) => c !== undefined);
-  for (const source of new Set(usable.map(({ data }) => data.source))) {
-    const { height, width } = modelSizes(usable.find(({ data }) => data.source === source)!);
+  // Generated pictures are drawn at the size that an arm trains at, unless their source says one: they are data of their own then.
+  for (const name of new Set(usable.map(dataOf))) {
+    const arms = usable.filter((c) => dataOf(c) === name);
+    const { source } = arms[0]!.data;
     await note(async () => {
-      const opened = await openSource(source, { split: 'train', size: Math.max(height, width) });
-      const most = Math.max(...usable.filter((c) => c.data.source === source).map((c) => c.train.batch));
+      const opened = await openSource(source, { split: 'train', size: longSide(arms[0]!) });
+      const most = Math.max(...arms.map((c) => c.train.batch));
       if (opened.length < most) {
         refuse([
           `${opened.uri} has ${opened.length} images, fewer than one batch of ${most}: lower train.batch`,
         ]);
       }
-      identities.set(source, await opened.identity());
+      identities.set(name, await opened.identity());
     }, data);
-    if (!identities.has(source)) identities.set(source, source);
+    if (!identities.has(name)) identities.set(name, source);
   }
   const base = usable[grid.baseline] ?? usable[0];
   const evals = grid.evals.map((e): PlannedEvaluation => {
@@ -122,6 +123,13 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
     const tests = test === null ? [own] : typeof test === 'string' ? [test] : test;
     return { ...rest, train: train ?? own, tests };
   });
+  const sizes = [...new Set(usable.map(longSide))];
+  const unsized = evals.flatMap((e) => [e.train, ...e.tests]).filter(drawnAtAnySize);
+  if (sizes.length > 1 && unsized.length > 0) {
+    faults.push(
+      `arms of ${sizes.join(' and ')} pixels would be evaluated on different pictures of ${unsized[0]}, which are drawn at the size that is asked for: say one, such as ${unsized[0]}${unsized[0]!.includes('?') ? '&' : '?'}size=${base ? longSide(base) : sizes[0]}`,
+    );
+  }
   const evaluationHashes: string[] = [];
   for (const e of evals) {
     evaluationHashes.push(hashOf({ ...e }));
@@ -142,7 +150,7 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
         { ...config!, seed },
         { name: engine.name, device: engine.device, threads: grid.threads },
       );
-      const { hash } = identity(resolved, { dataIdentity: identities.get(resolved.data.source)! });
+      const { hash } = identity(resolved, { dataIdentity: identities.get(dataOf(resolved))! });
       const run = { id: hash.slice(0, DIGITS), arm, seed, config: resolved };
       runs.push(run);
       for (const [i, evaluation] of evals.entries()) {
@@ -163,6 +171,15 @@ export function armConfig(grid: Pick<Grid, 'base' | 'set' | 'threads'>, settings
     overrides: { ...grid.set, ...settings, 'engine.threads': grid.threads, evals: [] },
   }).config;
 }
+
+const longSide = (config: Config): number => Math.max(...imageSize(config));
+
+/** Names the training data of an arm within a grid: its source and the size at which that is opened. */
+const dataOf = (config: Config): string => `${config.data.source} at ${longSide(config)}`;
+
+/** Sources whose pictures are made at the size that they are opened with. */
+const drawnAtAnySize = (source: string): boolean =>
+  /^(synthetic|fashion-scenes):/.test(source) && !/[?&]size=/.test(source);
 
 /** What `work` gives; its refusals say which evaluation they are about. */
 async function named<T>(evaluation: string, work: Promise<T>): Promise<T> {

@@ -7,6 +7,7 @@ import { type GridRequest, readGrid } from '../../src/ablate/grid.js';
 import { lookOf, nameFaults } from '../../src/ablate/labels.js';
 import { armConfig, planGrid } from '../../src/ablate/plan.js';
 import { flatten, type Mapping } from '../../src/config/keys.js';
+import { prepareRun } from '../../src/pretrain/prepare.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'capi-labels-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -181,6 +182,29 @@ describe('grids beyond reason', () => {
       /the grid has 1,000,000,000,000 arms; accepted: at most 4,096/,
     );
     expect(refusal(() => inline(['registers=0'], { seeds: 100_000_000 }))).toMatch(/--seeds is 100000000/);
+  });
+});
+
+describe('arms of other image sizes', () => {
+  const grid = (source: string) =>
+    file(
+      `set: { data.source: '${source}', train: { batch: 8, steps: 4 } }\ndesign: one-factor\naxes: { model.image_size: [32, 64] }\nseeds: 1`,
+    );
+
+  it('are evaluated on the same pictures, or the source is asked for its size', async () => {
+    const text = await planGrid(grid('synthetic:scenes?count=40')).then(
+      String,
+      (error) => (error as Error).message,
+    );
+    expect(text).toMatch(
+      /arms of 64 and 32 pixels would be evaluated on different pictures.*count=40&size=64/,
+    );
+  });
+
+  it('have the identity that their own process will work out', async () => {
+    const { runs } = await planGrid(grid('synthetic:scenes?count=40&size=32'));
+    for (const run of runs)
+      expect((await prepareRun(run.config)).identity.hash.startsWith(run.id)).toBe(true);
   });
 });
 
