@@ -22,20 +22,19 @@ export function readYaml(file: string, what: string): unknown {
 /** The same of a text; `origin` begins the message. @throws UsageError */
 export function yamlValue(text: string, origin: string): unknown {
   const refuse = (why: string): UsageError => new UsageError(`${origin} is not YAML: ${shown(why)}`);
-  let document: ReturnType<typeof parseDocument>;
-  let value: unknown;
   try {
-    document = parseDocument(text, { logLevel: 'silent' });
-    if (document.errors.length === 0) value = document.toJS({ maxAliasCount: MOST_ALIASES });
+    const document = parseDocument(text, { logLevel: 'error' }); // prints nothing; `silent` would pass over a second document
+    const fault = document.errors[0] ?? document.warnings[0];
+    if (fault) throw refuse(reason(fault));
+    const value: unknown = document.toJS({ maxAliasCount: MOST_ALIASES });
+    if (hasPrototype(value)) throw refuse('it has the key __proto__, which is no setting');
+    return plain(value);
   } catch (error) {
-    if (error instanceof RangeError) throw refuse('it is nested too deeply');
+    if (error instanceof UsageError) throw error;
+    if (error instanceof RangeError) throw refuse('it is nested too deeply, or holds itself');
     const aliases = /alias/i.test((error as Error).message);
     throw refuse(aliases ? 'its aliases (*name) stand for too much, or for themselves' : reason(error));
   }
-  const fault = document.errors[0] ?? document.warnings[0];
-  if (fault) throw refuse(reason(fault));
-  if (hasPrototype(value)) throw refuse('it has the key __proto__, which is no setting');
-  return plain(value);
 }
 
 const hasPrototype = (value: unknown): boolean =>
