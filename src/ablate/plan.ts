@@ -7,6 +7,8 @@ import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
 import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
+import { dataSettings } from '../probes/evaluation/card.js';
+import type { EvaluationData } from '../probes/evaluation/dataset.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
 import { classNames } from '../probes/evaluation/labels.js';
 import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
@@ -36,6 +38,14 @@ export interface PlannedCell {
   readonly seed: number;
   readonly probeSeed: number;
   readonly evaluation: PlannedEvaluation;
+  /** Of its sets, as they were when the ablation was planned. */
+  readonly files?: SetFiles;
+}
+
+/** Identities of sets of files; null for generated ones. */
+export interface SetFiles {
+  readonly train: string | null;
+  readonly tests: readonly (string | null)[];
 }
 
 /** An evaluation with its sources named. */
@@ -131,12 +141,14 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
     );
   }
   const evaluationHashes: string[] = [];
-  for (const e of evals) {
+  const files: (SetFiles | undefined)[] = [];
+  for (const [i, e] of evals.entries()) {
     evaluationHashes.push(hashOf({ ...e }));
     await note(() => loadProtocol(e.protocol, SECTION[e.task]));
     if (base)
       await note(async () => {
-        evaluationHashes[evaluationHashes.length - 1] = await named(e.name, evaluationHash(e, base));
+        const found = await named(e.name, evaluationData(e, base));
+        [evaluationHashes[i], files[i]] = [found.hash, found.files];
       }, data);
   }
   refuse(faults);
@@ -156,7 +168,8 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
       for (const [i, evaluation] of evals.entries()) {
         for (const probeSeed of grid.probeSeeds) {
           const key = { run: hash, evaluation: evaluationHashes[i]!, probeSeed };
-          cells.push({ id: cellId(key), key, run: run.id, arm, seed, probeSeed, evaluation });
+          const own = files[i] ? { files: files[i] } : {};
+          cells.push({ id: cellId(key), key, run: run.id, arm, seed, probeSeed, evaluation, ...own });
         }
       }
     }
@@ -189,8 +202,11 @@ async function named<T>(evaluation: string, work: Promise<T>): Promise<T> {
   });
 }
 
-/** Hash of what decides an evaluation's numbers but the encoder and the probe seed. @throws UsageError, DataError */
-async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<string> {
+/** Hash of what decides an evaluation's numbers but the encoder and the probe seed, and its sets. @throws UsageError, DataError */
+async function evaluationData(
+  e: PlannedEvaluation,
+  config: Config,
+): Promise<{ hash: string; files: SetFiles }> {
   const protocol = loadProtocol(e.protocol, SECTION[e.task]);
   const side = protocol.settings.transform.image_size;
   const [height, width] = side === null ? imageSize(config) : [side, side];
@@ -205,14 +221,19 @@ async function evaluationHash(e: PlannedEvaluation, config: Config): Promise<str
       refuse([`${source.uri} has no label maps: segmentation needs a source that has`]);
   }
   splitOf(e.task, sets, protocol.settings); // refuses too few images
-  return hashOf({
+  const tests = sets.tests.map(({ data }) => data);
+  const hash = hashOf({
     task: e.task,
     settings: protocol.settings,
     train: sets.train.identity,
-    tests: sets.tests.map(({ data }) => data.identity),
+    tests: tests.map(({ identity }) => identity),
     weights: e.weights,
     limit: e.limit,
+    ...dataSettings(sets),
   });
+  // A generated set is another one at another size; it cannot change meanwhile.
+  const known = ({ source, identity }: EvaluationData) => (source.formerIdentity ? identity : null);
+  return { hash, files: { train: known(sets.train), tests: tests.map(known) } };
 }
 
 export const runFolder = (out: string, run: string): string => join(out, 'runs', run);

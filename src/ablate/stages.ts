@@ -204,6 +204,7 @@ export async function evaluateStage(
       },
     });
     const { record, file } = done!;
+    checkSets(cell, record);
     const { left_out, ...counts } = await writeCounts(
       folder,
       headCounts(record, await readPredictions(file, record)),
@@ -251,6 +252,20 @@ export async function evaluateStage(
 
 const linesOf = async (out: string, run: PlannedRun, steps: number): Promise<Line[]> =>
   (await readLines(runFolder(out, run.id))).filter((line) => line.step! <= steps);
+
+/** @throws DataError where a set of files is not what it was when the cell was planned, and named */
+function checkSets(
+  { id, files, evaluation }: PlannedCell,
+  record: Pick<CellRecord, 'train' | 'tests'>,
+): void {
+  const planned = files ? [files.train, ...files.tests] : [];
+  const found = [record.train, ...record.tests];
+  const other = planned.findIndex((identity, i) => identity !== null && identity !== found[i]?.identity);
+  if (other < 0) return;
+  throw new DataError(
+    `the files of ${found[other]?.source ?? evaluation.train} are not what they were when cell ${id} was planned: run capi ablate again`,
+  );
+}
 
 /** What the run's files say of it. */
 async function summarise(out: string, run: PlannedRun): Promise<RunSummary> {

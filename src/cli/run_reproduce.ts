@@ -153,6 +153,10 @@ async function evaluationAgain(
     'engine' | 'extractor',
     { name: string; device: string } | undefined
   >;
+  const { checkImages, checkProtocol } = await import('./reproduce_check.js');
+  checkProtocol(record);
+  for (const note of await checkImages(record.train, record.tests))
+    if (!quiet) process.stderr.write(`warning: ${note}\n`);
   const mixed = extractor && kind!.name !== 'onnx'; // auto finds the two again
   const engine = await openEngine({
     name: mixed ? 'auto' : (kind!.name as 'onnx'),

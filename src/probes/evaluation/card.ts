@@ -48,7 +48,7 @@ export function cardOf(
 }
 
 /** Options of the sources that decide scores; nothing where the identities say all. */
-function dataSettings({ train, tests }: Sets): { data?: Record<string, unknown> } {
+export function dataSettings({ train, tests }: Sets): { data?: Record<string, unknown> } {
   const all = [train, ...tests.map(({ data }) => data)].map(({ source }) => source.settings ?? {});
   if (all.every((settings) => Object.keys(settings).length === 0)) return {};
   return { data: { train: all[0], tests: all.slice(1) } };
