@@ -78,8 +78,7 @@ export interface PretrainOptions {
  */
 export async function pretrain(o: PretrainOptions): Promise<PretrainResult> {
   const log = new RunLog((message) => o.onMessage?.(message));
-  const allow = { allowEngineChange: o.allowEngineChange ?? false };
-  await checkRunFolder(o.folder, o.identity, allow); // another run's is refused, and untouched
+  await checkRunFolder(o.folder, o.identity, allowed(o)); // another run's is refused, and untouched
   const lock = await holdRunFolder(o.folder).catch((error) => {
     if (isReadOnly(error)) return undefined; // a run that is complete can be looked at all the same
     throw error;
@@ -94,6 +93,9 @@ export async function pretrain(o: PretrainOptions): Promise<PretrainResult> {
   }
 }
 
+/** Under which other names a folder may hold the run. */
+const allowed = ({ allowEngineChange = false, former }: PretrainOptions) => ({ allowEngineChange, former });
+
 /** How long a run that is asked to stop may take to its first step, from which on it can be saved. */
 const GRACE_MS = 2000;
 
@@ -103,10 +105,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const s = modelSizes(config);
 
   // What is there: nothing, or this run up to its newest checkpoint. Another run is refused; nothing is written yet.
-  const found = await checkRunFolder(folder, o.identity, {
-    allowEngineChange: o.allowEngineChange ?? false,
-    former: o.former,
-  });
+  const found = await checkRunFolder(folder, o.identity, allowed(o));
   const { identity } = found;
   const checkpoints = join(folder, RUN.checkpoints);
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
@@ -165,8 +164,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     );
   }
 
-  const pixels = await pixelStatistics(config.data.normalise, o.source);
-  const { mean, std } = pixels;
+  const { mean, std } = await pixelStatistics(config.data.normalise, o.source);
+  const pixels = config.data.normalise === 'dataset' ? { mean, std } : undefined;
   const batches = await openBatches(o.source, {
     height: s.height,
     width: s.width,
@@ -227,7 +226,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       const { path } = await writeCheckpoint(
         checkpoints,
         step,
-        checkpointOf(now, config, identity, config.data.normalise === 'dataset' ? pixels : undefined),
+        checkpointOf(now, config, identity, pixels),
         config.checkpoint.keep,
       );
       saved = { step, path };
