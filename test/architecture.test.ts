@@ -132,6 +132,27 @@ describe('packages', () => {
   });
 });
 
+describe('writing', () => {
+  /** Those that stream lines, and the images of a speed comparison, which nobody reads again. */
+  const streams = ['src/features/chunks.ts', 'src/pretrain/metrics.ts', 'src/pretrain/run_folder.ts'];
+  const others = ['src/cli/bench/decode.ts', 'src/encoder/foreign_child.ts'];
+
+  it('is done in src/files, whole, flushed and under a name of its own', () => {
+    const writes =
+      /\b(writeFile|appendFile|rename|copyFile|cp|truncate|link|symlink|createWriteStream)(Sync)?\b/;
+    const wrong = files.filter((file) => {
+      if (file.startsWith('src/files/') || streams.includes(file) || others.includes(file)) return false;
+      const text = textOf(file);
+      const imported = [...text.matchAll(/import \{([^}]*)\} from 'node:fs(?:\/promises)?'/g)];
+      return (
+        imported.some(([, names]) => writes.test(names!)) ||
+        /\bopen(Sync)?\([^)]*, '(w|a|r\+|wx|ax)/.test(text)
+      );
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe('files', () => {
   const all = [...files, ...sourceFiles('test', 'benchmarks')];
 

@@ -1,9 +1,9 @@
 // The feature pictures of a cell: a few test images above their patch features, the first joint principal components as RGB, in one PNG file.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
-import { writeFailure } from '../files/write.js';
+import { writeWhole } from '../files/write.js';
 import { drawnSize, encodePng, openSource, type RawImage } from '../images/index.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { tileGrid } from '../probes/pictures/tiles.js';
@@ -53,9 +53,7 @@ export async function drawStrip(o: PictureRequest): Promise<string> {
       images.length,
     );
     const file = join(o.folder, STRIP);
-    await writeFile(file, await encodePng(strip)).catch((error) => {
-      throw writeFailure(file, error);
-    });
+    await writeWhole(file, await encodePng(strip));
     return STRIP;
   } finally {
     await encoder.close();

@@ -1,6 +1,5 @@
 // What `capi inspect graph` does: traces a program of a config, and prints its cost by kernel or its text.
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import Table from 'cli-table3';
 import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
 import { encoderProgram } from '../encoder/program.js';
@@ -11,6 +10,7 @@ import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
+import { writeText } from '../files/write.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { microBatches } from '../pretrain/prepare.js';
@@ -71,7 +71,7 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
   const traced = trace(program);
   const graph = flags.raw ? traced : optimise(traced);
   const text = flags.ir ? printGraph(graph) : undefined;
-  if (text !== undefined && flags.out) await writeFile(flags.out, text);
+  if (text !== undefined && flags.out) await writeText(flags.out, text);
   const report: GraphReport = {
     program: program.name,
     config: source,

@@ -27,6 +27,7 @@ export async function runExport(flags: ExportFlags): Promise<object> {
   const result = await exportEncoder(encoder, {
     out,
     force,
+    onMessage: (text) => process.stderr.write(`${text}\n`),
     ...(weights ? { weights } : {}),
     ...(threads ? { threads } : {}),
     ...(resolution ? { size: parseSize(resolution, '--resolution') } : {}),

@@ -1,10 +1,10 @@
 // What `capi bench learned` does and prints.
 
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { writeWhole } from '../files/write.js';
 import { encodePng, paintLabels, type RawImage } from '../images/index.js';
 import { type LearnedPicture, type LearnedResult, whatItLearned } from '../probes/learned.js';
 import { percent, rangeText } from '../report/formats/words.js';
@@ -40,7 +40,7 @@ export async function runLearned(flags: LearnedFlags): Promise<object> {
     },
   });
   const { pictures, ...numbers } = result;
-  if (flags.picture) await writeFile(flags.picture, await encodePng(pictureSheet(pictures)));
+  if (flags.picture) await writeWhole(flags.picture, await encodePng(pictureSheet(pictures)));
   if (!flags.quiet) {
     process.stdout.write(learnedText(result));
     if (flags.picture) {

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../errors.js';
+import { takeLock } from '../files/lock.js';
 import { shown } from '../files/text.js';
 import { checkWritable } from '../files/writable.js';
 import { writeFailure, writeText, writeWhole } from '../files/write.js';
@@ -49,7 +50,7 @@ export async function runReport(flags: ReportFlags): Promise<object> {
     const report = await reportOf(study, checkProtocols(study, flags.mixed));
     const out = flags.out ?? folder;
     const options = { paper: flags.paper, command: commandOf(folder, flags) };
-    const files = await write(report, formats, out, options);
+    const files = await written(report, formats, out, options);
     if (!flags.quiet)
       process.stdout.write(
         `${markdown(report, { ...options, charts: [] })}\nwritten to ${shown(out)}: ${files.join(', ')}\n`,
@@ -83,6 +84,18 @@ const commandOf = (folder: string, { format, out, paper, mixed }: ReportFlags): 
     ...(format === DEFAULT_FORMATS ? [] : ['--format', format]),
     ...(out === undefined ? [] : ['--out', out]),
   ]);
+/** Writes as the only process on the folder. */
+async function written(...of: Parameters<typeof write>): Promise<string[]> {
+  const lock = await takeLock(join(of[2], 'report.lock'), {
+    doing: 'capi report',
+    onWait: (line) => process.stderr.write(`${line}\n`),
+  });
+  try {
+    return await write(...of);
+  } finally {
+    await lock.release();
+  }
+}
 
 async function write(
   report: Report,

@@ -1,7 +1,7 @@
 // What `capi eval viz` does: encoders over one set of images, PNG files, one page, and a list of all that was written.
 
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import { openFrozen } from '../encoder/open_frozen.js';
@@ -9,8 +9,9 @@ import { parseEncoderSpec } from '../encoder/spec.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { holderText, tryLock } from '../files/lock.js';
 import { checkWritable } from '../files/writable.js';
-import { writeFailure, writeJson, writeText } from '../files/write.js';
+import { makeFolder, writeJson, writeText, writeWhole } from '../files/write.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
@@ -44,23 +45,34 @@ const BATCH = 8;
 /** The list of what a page consists of; --force removes what the list of the page before names. */
 const LIST = 'viz.json';
 const PAGE = 'index.html';
+const LOCK = 'viz.lock';
 
 /** Draws everything and returns what --json prints. @throws UsageError when the folder is in use, before any work */
 export async function runViz(flags: VizFlags): Promise<object> {
   await checkFolder(flags.out, flags.force);
   await checkWritable(flags.out);
+  const lock = await tryLock(join(flags.out, LOCK), 'capi eval viz');
+  if ('holder' in lock) {
+    throw new UsageError(
+      `${flags.out} is in use by ${holderText(lock.holder)}: wait until it ends, or choose another folder with --out`,
+    );
+  }
+  try {
+    return await drawPage(flags);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function drawPage(flags: VizFlags): Promise<object> {
   const engine = await openEngine(evaluationEngine(flags));
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {
     if (written.has(file)) return; // images that several encoders see at one size
     written.add(file);
     const path = join(flags.out, file);
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, await encodePng(picture));
-    } catch (error) {
-      throw writeFailure(path, error);
-    }
+    await makeFolder(dirname(path));
+    await writeWhole(path, await encodePng(picture));
   };
   const encoders: PageEncoder[] = [];
   const prefixes = folderNames(flags.encoders);
@@ -165,7 +177,7 @@ async function checkFolder(out: string, force: boolean): Promise<void> {
   if (!existsSync(out)) return;
   const names = await readdir(out).catch(() => undefined);
   if (!names) throw new UsageError(`${out} is no folder: choose another --out`);
-  if (names.length > 0 && !force) {
+  if (names.some((name) => name !== LOCK) && !force) {
     throw new UsageError(
       `${out} is not empty: choose another --out, or --force to replace the pictures in it`,
     );
@@ -174,11 +186,7 @@ async function checkFolder(out: string, force: boolean): Promise<void> {
 
 /** Makes the folder, and removes the files of an earlier page that its list names: nothing else. */
 async function emptyFolder(out: string): Promise<void> {
-  try {
-    await mkdir(out, { recursive: true });
-  } catch (error) {
-    throw writeFailure(out, error);
-  }
+  await makeFolder(out);
   for (const name of await readdir(out)) {
     if (name.startsWith('.features-')) await rm(join(out, name), { recursive: true, force: true });
   }

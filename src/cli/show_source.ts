@@ -1,9 +1,9 @@
 // The work of `capi data show`: survey a source, print it, write its contact sheet.
 
 import { existsSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
 import { UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
+import { writeWhole } from '../files/write.js';
 import {
   channelStats,
   contactSheet,
@@ -141,16 +141,4 @@ function print(result: Survey, sampled: number, log: (line: string) => void): vo
   for (const remark of result.remarks) log(`note         ${shown(remark)}`);
   for (const { problem } of unreadable) log(`unreadable   ${shown(problem ?? '')}`);
   log(`${sampled} images on ${result.contact_sheet}`);
-}
-
-/** Writes a file so that it is there whole or not at all. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.partial`;
-  try {
-    await writeFile(partial, bytes);
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw new UsageError(`${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`);
-  }
 }

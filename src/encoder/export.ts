@@ -1,11 +1,12 @@
 // Writes an encoder of ours for others: as an ONNX file with its adapter, or as safetensors under official names.
 import { existsSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { exportOnnx } from '../engine/onnx/export.js';
 import { OnnxEngine } from '../engine/onnx/session.js';
 import { EngineError, UsageError } from '../errors.js';
 import { canonicalJson } from '../files/hash.js';
-import { PARTIAL, writeFailure } from '../files/write.js';
+import { takeLock } from '../files/lock.js';
+import { giveName, partialName, writeWhole } from '../files/write.js';
 import { studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stream } from '../tensor/random.js';
@@ -30,6 +31,8 @@ export interface ExportOptions {
   /** Replace files that exist. */
   force?: boolean;
   threads?: number;
+  /** Hears who else writes the file now. */
+  onMessage?(text: string): void;
 }
 
 export interface ExportResult {
@@ -58,22 +61,33 @@ export async function exportEncoder(text: string, options: ExportOptions): Promi
   const kind = /\.(onnx|safetensors)$/.exec(out)?.[1];
   if (!kind) throw new UsageError(`--out ${out}: accepted: FILE.onnx or FILE.safetensors`);
   const files = kind === 'onnx' ? [out, adapterFile(out)] : [out];
-  for (const file of files) {
-    if (!force && existsSync(file)) {
-      throw new UsageError(`${file} exists: name another file with --out, or overwrite it with --force`);
+  const refuseExisting = (): void => {
+    for (const file of files) {
+      if (!force && existsSync(file)) {
+        throw new UsageError(`${file} exists: name another file with --out, or overwrite it with --force`);
+      }
     }
-  }
+  };
+  refuseExisting();
   const spec = parseEncoderSpec(text);
   if (spec.scheme === 'pixels' || spec.scheme === 'position' || spec.place.endsWith('.onnx')) {
     throw new UsageError(`encoder '${text}' is not of our architecture: only such encoders can be exported`);
   }
   const request = options.weights ? { weights: options.weights } : {};
-  if (kind === 'onnx') return exportToOnnx(await loadEncoder(spec, request), spec, options);
-  if (options.size || spec.options.has('size')) {
+  if (kind === 'safetensors' && (options.size || spec.options.has('size'))) {
     throw new UsageError('a size is for .onnx files: weights in .safetensors serve every size');
   }
-  const loaded = await loadEncoder(spec, { ...request, all: true });
-  return exportToSafetensors(loaded, spec, out);
+  const lock = await takeLock(`${out}.lock`, {
+    doing: 'capi export',
+    ...(options.onMessage ? { onWait: options.onMessage } : {}),
+  });
+  try {
+    refuseExisting(); // another process may have written them meanwhile
+    if (kind === 'onnx') return await exportToOnnx(await loadEncoder(spec, request), spec, options);
+    return await exportToSafetensors(await loadEncoder(spec, { ...request, all: true }), spec, out);
+  } finally {
+    await lock.release();
+  }
 }
 
 async function exportToSafetensors(
@@ -126,14 +140,11 @@ async function exportToOnnx(
   const text = `# Of capi export ${name}\n${adapter}`;
   const files = [out, adapterFile(out)] as const;
   const texts = [bytes, `${digestLine(bytes, text)}${text}`];
+  const partials = files.map(partialName) as [string, string];
   try {
-    for (const [i, file] of files.entries()) {
-      await writeFile(file + PARTIAL, texts[i]!).catch((error) => {
-        throw writeFailure(file, error);
-      });
-    }
-    const difference = await compare(loaded, spec, { ...options, files });
-    for (const file of files) await rename(file + PARTIAL, file);
+    for (const [i, partial] of partials.entries()) await writeWhole(partial, texts[i]!);
+    const difference = await compare(loaded, spec, { ...options, files: partials });
+    for (const [i, file] of files.entries()) await giveName(partials[i]!, file);
     return {
       encoder: name,
       files: [...files],
@@ -143,7 +154,7 @@ async function exportToOnnx(
       notes: loaded.notes ?? [],
     };
   } catch (error) {
-    for (const file of files) await rm(file + PARTIAL, { force: true }).catch(() => {});
+    for (const partial of partials) await rm(partial, { force: true }).catch(() => {});
     throw error;
   }
 }
@@ -157,7 +168,7 @@ async function compare(
   const { size } = options;
   const batch = 2;
   const engine = new OnnxEngine(options.threads === undefined ? {} : { threads: options.threads });
-  const [file, adapter] = options.files.map((f) => f + PARTIAL) as [string, string];
+  const [file, adapter] = options.files;
   const written: EncoderSpec = {
     scheme: 'path',
     place: file,

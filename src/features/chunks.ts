@@ -1,8 +1,8 @@
 // Matrix files: rows of float32 or bytes in checksummed chunks, appended, resumable while they are written, read by ranges.
-import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { DataError } from '../errors.js';
 import { canonicalJson, sha256 } from '../files/hash.js';
-import { PARTIAL, writeFailure } from '../files/write.js';
+import { giveName, PARTIAL, writeFailure } from '../files/write.js';
 import type { RowSource, RowValues } from './rows.js';
 
 // A file is: magic, rows, footer (JSON), SHA-256 of the footer (32 bytes), length of the footer (4 bytes), magic. While it is written
@@ -154,7 +154,7 @@ export class MatrixWriter {
       await writeAll(this.file, tail, MAGIC.length + rows * this.rowBytes);
       await this.file.sync();
       await this.close();
-      await rename(this.path + PARTIAL, this.path);
+      await giveName(this.path + PARTIAL, this.path);
       await rm(this.path + PARTIAL + LOG, { force: true });
     } catch (error) {
       throw writeFailure(this.path, error);

@@ -1,7 +1,18 @@
 // The one way to write a file: whole or not at all, on the disk before it has its name, under a temporary name that is the process's own.
 
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import {
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  rename as move,
+  open,
+  readdir,
+  realpath,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
 
@@ -59,7 +70,13 @@ export async function writeThrough(
   write: (handle: FileHandle, partial: string) => Promise<void>,
   options: { replace?: boolean } = {},
 ): Promise<void> {
-  const partial = partialName(file);
+  const target = await targetOf(file);
+  if (target === undefined) {
+    // A device or a pipe, such as /dev/stdout: it is no file that could be replaced.
+    const handle = await open(file, 'w');
+    return write(handle, file).finally(() => handle.close());
+  }
+  const partial = partialName(target);
   try {
     const handle = await open(partial, 'wx');
     try {
@@ -68,12 +85,32 @@ export async function writeThrough(
     } finally {
       await handle.close();
     }
-    if (options.replace ?? true) await rename(partial, file);
-    else await nameOnce(partial, file);
-    await syncFolder(dirname(file));
+    if (options.replace ?? true) await move(partial, target);
+    else await nameOnce(partial, target);
+    await syncFolder(dirname(target));
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});
     throw error;
+  }
+}
+
+/** Where a file lies that may be a link; undefined for what is there and is no file. */
+async function targetOf(file: string): Promise<string | undefined> {
+  const found = await lstat(file).catch(() => undefined);
+  const target = found?.isSymbolicLink() ? await realpath(file).catch(() => file) : file;
+  const there = target === file ? found : await stat(target).catch(() => undefined);
+  return there === undefined || there.isFile() || there.isDirectory() || there.isSymbolicLink()
+    ? target
+    : undefined;
+}
+
+/** Gives a file that was written and flushed the name `to`, and flushes the folder. @throws DataError */
+export async function giveName(from: string, to: string): Promise<void> {
+  try {
+    await move(from, to);
+    await syncFolder(dirname(to));
+  } catch (error) {
+    throw writeFailure(to, error);
   }
 }
 
@@ -85,7 +122,7 @@ async function nameOnce(partial: string, file: string): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS') throw error;
     await (await open(file, 'wx')).close(); // a file system without links: the name is taken first
-    await rename(partial, file);
+    await move(partial, file);
     return;
   }
   await rm(partial);

@@ -1,8 +1,7 @@
 // The record of one run of `capi bench`: what was timed beside what, on which machine, by which command. A file a run, never replaced.
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFailure } from '../../files/write.js';
+import { makeFolder, writeNew } from '../../files/write.js';
 import { environment } from '../../results/environment.js';
 import type { Contender } from './contender.js';
 import { machine } from './machine.js';
@@ -158,12 +157,7 @@ export async function writeBenchRecord(folder: string, record: BenchRecord): Pro
   const time = record.created.slice(0, 19).replace(/:/g, '-');
   for (let n = 1; ; n++) {
     const file = join(folder, `${record.benchmark}-${time}${n === 1 ? '' : `-${n}`}.json`);
-    try {
-      await mkdir(folder, { recursive: true });
-      await writeFile(file, `${JSON.stringify(record, null, 1)}\n`, { flag: 'wx' });
-      return file;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeFailure(file, error);
-    }
+    await makeFolder(folder);
+    if (await writeNew(file, `${JSON.stringify(record, null, 1)}\n`)) return file;
   }
 }

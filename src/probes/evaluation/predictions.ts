@@ -1,9 +1,9 @@
 // What every head said of every test image, in one safetensors file beside the record.
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
-import { writeFailure } from '../../files/write.js';
+import { giveName, makeFolder } from '../../files/write.js';
 import type { EvaluationRecord } from '../../results/record.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
 
@@ -16,16 +16,14 @@ export async function writePredictions(
   folder: string,
   tensors: ReadonlyMap<string, StoredTensor>,
 ): Promise<{ file: string; sha256: string }> {
-  await mkdir(folder, { recursive: true }).catch((error) => {
-    throw writeFailure(folder, error);
-  });
+  await makeFolder(folder);
   const path = join(folder, 'predictions.new');
   await writeSafetensors(path, tensors);
   const sha256 = createHash('sha256')
     .update(await readFile(path))
     .digest('hex');
   const file = `predictions-${sha256.slice(0, 12)}.safetensors`;
-  await rename(path, join(folder, file));
+  await giveName(path, join(folder, file));
   return { file, sha256 };
 }
 
