@@ -6,8 +6,17 @@ import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { holderText, lockHolder } from '../files/lock.js';
 import { readSealed, writeSealed } from '../files/seal.js';
+import { isTorn, readUnlessTorn } from '../files/torn.js';
 import { writeText } from '../files/write.js';
-import { findCell, type RunSummary, readCellFailure, readCellStop, runStates } from '../results/cell.js';
+import {
+  cellFile,
+  findCell,
+  isFinished,
+  type RunSummary,
+  readCellFailure,
+  readCellStop,
+  runStates,
+} from '../results/cell.js';
 import { type AblationPlan, PLAN, readPlan } from '../results/plan.js';
 import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 
@@ -27,8 +36,11 @@ export async function writePlan(
   plan: Plan,
   gridText: string | null,
   command: string,
+  say?: (line: string) => void,
 ): Promise<void> {
-  const known = existsSync(join(out, PLAN)) ? await readPlan(out) : undefined;
+  const known = existsSync(join(out, PLAN))
+    ? await readUnlessTorn(join(out, PLAN), () => readPlan(out), say)
+    : undefined;
   if (known && known.name !== plan.grid.name) {
     throw new UsageError(`${out} holds the ablation ${known.name}: choose another folder with --out`);
   }
@@ -124,10 +136,25 @@ export const ablateLock = (out: string): string => workLock(out, 'ablate');
 /** Held by the process that pretrains a run, or evaluates a cell. */
 export const workLock = (out: string, id: string): string => join(out, 'work', `${id}.lock`);
 
+/** Sets aside the records of cells that are torn, so that they are made again; only for the process that has the ablation's lock. */
+export async function mendCells(
+  out: string,
+  cells: readonly PlannedCell[],
+  say: (line: string) => void,
+): Promise<void> {
+  for (const { id } of cells) {
+    if (isFinished(out, id)) await readUnlessTorn(cellFile(out, id), () => findCell(out, id), say);
+  }
+}
+
 export async function cellStates(out: string, cells: readonly PlannedCell[]): Promise<CellState[]> {
   const states: CellState[] = [];
   for (const cell of cells) {
-    const record = await findCell(out, cell.id);
+    const record = await findCell(out, cell.id).catch(async (error) => {
+      if (!(await isTorn(error))) throw error;
+      states.push({ cell, state: 'stopped', reason: `${error.message}. The same command makes it again` });
+    });
+    if (states.at(-1)?.cell === cell) continue;
     if (record) {
       states.push({ cell, state: record.run.state, reason: record.run.reason });
       continue;

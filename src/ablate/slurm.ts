@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { UsageError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import { writeJson, writeText } from '../files/write.js';
 import { clearCellFailure, isFinished } from '../results/cell.js';
 import { quoted } from '../shell.js';
@@ -48,7 +48,14 @@ function slurm(command: string, args: readonly string[]): string {
 
 async function submissions(out: string): Promise<Submission[]> {
   const file = join(folderOf(out), JOBS);
-  return existsSync(file) ? (JSON.parse(await readFile(file, 'utf8')) as Submission[]) : [];
+  if (!existsSync(file)) return [];
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Submission[];
+  } catch (error) {
+    throw new DataError(
+      `${file} is damaged (${(error as Error).message}): wait until squeue shows no job of this ablation, delete the file, and run the same command again`,
+    );
+  }
 }
 
 /** Tasks that Slurm still has, as `JOB_INDEX` with their state (PENDING, RUNNING, ...). */

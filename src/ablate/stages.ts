@@ -7,6 +7,7 @@ import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { readSealed, writeSealed } from '../files/seal.js';
+import { readUnlessTorn } from '../files/torn.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { deadTargets, learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
@@ -71,7 +72,10 @@ export async function pretrainStage(
   watch: Watch,
 ): Promise<Outcome> {
   const file = outcomeFile(out, run.id);
-  if (existsSync(file)) return readOutcome(file, run.id);
+  if (existsSync(file)) {
+    const known = await readUnlessTorn(file, () => readOutcome(file, run.id), watch.onMessage);
+    if (known) return known;
+  }
   const prepared = await prepareRun(run.config, { onMessage: watch.onMessage, signal: watch.signal });
   if (!prepared.identity.hash.startsWith(run.id)) {
     throw new DataError(

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { attempt, refuse } from '../ablate/faults.js';
-import { ablateLock, cellStates, checkPlanFolder, writePlan } from '../ablate/folder.js';
+import { ablateLock, cellStates, checkPlanFolder, mendCells, writePlan } from '../ablate/folder.js';
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
 import { type Job, type JobReport, jobsOf, runPool, type Unfinished } from '../ablate/pool.js';
@@ -59,7 +59,11 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
     if (flags.executor === 'local') await refuseTooLarge(plan, chosen.runs);
     const text = existsSync(grid.origin) ? readFileSync(grid.origin, 'utf8') : null;
     await alone(out, flags.quiet, async (signal) => {
-      await writePlan(out, plan, text, commandOf(flags, out));
+      const say = (line: string): void => {
+        if (!flags.quiet) process.stderr.write(`${line}\n`);
+      };
+      await writePlan(out, plan, text, commandOf(flags, out), say);
+      await mendCells(out, chosen.cells, say);
       if (flags.executor === 'slurm') await submitAll(out, plan, chosen, flags);
       else await runLocally(out, plan, chosen, flags, signal);
     });

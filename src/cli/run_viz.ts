@@ -8,8 +8,8 @@ import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
+import { holderText, holdFolder } from '../files/lock.js';
 import { shown } from '../files/text.js';
-import { holderText, tryLock } from '../files/lock.js';
 import { checkWritable } from '../files/writable.js';
 import { makeFolder, writeJson, writeText, writeWhole } from '../files/write.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
@@ -51,7 +51,7 @@ const LOCK = 'viz.lock';
 export async function runViz(flags: VizFlags): Promise<object> {
   await checkFolder(flags.out, flags.force);
   await checkWritable(flags.out);
-  const lock = await tryLock(join(flags.out, LOCK), 'capi eval viz');
+  const lock = await holdFolder(flags.out, LOCK, 'capi eval viz');
   if ('holder' in lock) {
     throw new UsageError(
       `${flags.out} is in use by ${holderText(lock.holder)}: wait until it ends, or choose another folder with --out`,

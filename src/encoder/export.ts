@@ -1,12 +1,13 @@
 // Writes an encoder of ours for others: as an ONNX file with its adapter, or as safetensors under official names.
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { exportOnnx } from '../engine/onnx/export.js';
 import { OnnxEngine } from '../engine/onnx/session.js';
 import { EngineError, UsageError } from '../errors.js';
 import { canonicalJson } from '../files/hash.js';
 import { takeLock } from '../files/lock.js';
-import { giveName, partialName, writeWhole } from '../files/write.js';
+import { giveName, partialName, writeFailure, writeWhole } from '../files/write.js';
 import { studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stream } from '../tensor/random.js';
@@ -77,6 +78,9 @@ export async function exportEncoder(text: string, options: ExportOptions): Promi
   if (kind === 'safetensors' && (options.size || spec.options.has('size'))) {
     throw new UsageError('a size is for .onnx files: weights in .safetensors serve every size');
   }
+  await stat(dirname(out)).catch((error) => {
+    throw writeFailure(out, error);
+  });
   const lock = await takeLock(`${out}.lock`, {
     doing: 'capi export',
     ...(options.onMessage ? { onWait: options.onMessage } : {}),

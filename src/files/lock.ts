@@ -1,9 +1,9 @@
 // One writer a folder: a lock that the operating system holds, so that it ends with its process; where it cannot, one that names the process.
 
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import system from 'fs-native-extensions';
 import { DataError, InterruptedError } from '../errors.js';
@@ -33,13 +33,11 @@ export interface HeldLock {
 
 const NOBODY: Holder = { pid: 0, host: '', start: '', doing: '', since: '' };
 
-/** In words: `process 12 on host (capi pretrain, since 2026-11-27 20:45:10 UTC)`. */
+/** In words: `process 12 on host (capi pretrain), since 2026-11-27 20:45:10 UTC`. */
 export function holderText({ pid, host, doing, since }: Holder): string {
   if (pid === 0) return 'another process';
-  const more = [doing, since && `since ${since.replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC`].filter(
-    Boolean,
-  );
-  return shown(`process ${pid} on ${host}${more.length > 0 ? ` (${more.join(', ')})` : ''}`);
+  const time = since.replace('T', ' ').replace(/(\.\d+)?Z$/, '');
+  return shown(`process ${pid} on ${host}${doing && ` (${doing})`}${time && `, since ${time} UTC`}`);
 }
 
 /** What this process tells others of itself. */
@@ -196,4 +194,40 @@ export async function takeLock(file: string, { doing, signal, onWait }: LockWait
     }
     await sleep(POLL_MS);
   }
+}
+
+/**
+ * Takes the lock `name` of a folder, which need not be there yet, or says who holds it; never waits. Releasing it removes the folders that
+ * this call made where nothing was written into them. @throws DataError when the folder cannot be written
+ */
+export async function holdFolder(
+  folder: string,
+  name: string,
+  doing: string,
+): Promise<HeldLock | { holder: Holder }> {
+  const file = join(folder, name);
+  const holder = await lockHolder(file);
+  if (holder) return { holder };
+  const made = await mkdir(folder, { recursive: true }).catch((error) => {
+    throw writeFailure(folder, error);
+  });
+  const leave = async (): Promise<void> => {
+    for (let at = resolve(folder); made && at.length >= resolve(made).length; at = dirname(at)) {
+      await rmdir(at).catch(() => {}); // only what this call made, and only when empty
+    }
+  };
+  let lock: HeldLock | { holder: Holder } | undefined;
+  try {
+    lock = await tryLock(file, doing);
+  } finally {
+    if (!lock || 'holder' in lock) await leave();
+  }
+  if ('holder' in lock) return lock;
+  const { release } = lock;
+  return {
+    async release() {
+      await release();
+      await leave();
+    },
+  };
 }

@@ -111,6 +111,9 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
   const start = latest?.step ?? 0;
   let state = latest ? Object.entries(await readState(latest, config, identity)) : startTensors(config);
+  const claim = (): Promise<void> => claimRunFolder(folder, found, start, (line) => log.say(line));
+  const mended = found.torn && latest !== undefined;
+  if (mended) await claim(); // the checkpoint is this run's, so the folder is
   let memory: StepMemory | null = null;
   const result = (report: StepReport | undefined, checkpoint: string, skipped: number): PretrainResult => ({
     run: folder,
@@ -205,7 +208,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind
 
-    await claimRunFolder(folder, found, start);
+    if (!mended) await claim();
     log.open(folder);
     await prepareCheckpointFolder(checkpoints);
     await writeText(join(folder, RUN.config), `# identity ${identity.hash}\n${resolvedYaml(config)}`);

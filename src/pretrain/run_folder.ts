@@ -1,14 +1,16 @@
 // A run folder: what is in it, whether a command may go on with it, and the files that say where a run came from.
 
 import { appendFileSync, existsSync } from 'node:fs';
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { latestCheckpoint } from '../checkpoint/folder.js';
 import { type CanonicalConfig, canonicalHash, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { type HeldLock, type Holder, holderText, lockHolder, tryLock } from '../files/lock.js';
+import { type HeldLock, type Holder, holderText, holdFolder, lockHolder } from '../files/lock.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { shown } from '../files/text.js';
-import { makeFolder, partialOf, removePartials, writeFailure } from '../files/write.js';
+import { isCutOff, setAside } from '../files/torn.js';
+import { makeFolder, partialOf, removePartials } from '../files/write.js';
 
 /** Files of a run folder. */
 export const RUN = {
@@ -45,6 +47,8 @@ export interface FolderState {
   identity: RunIdentity;
   /** Where the folder knows the images by names and sizes alone: what they are now. */
   contents?: string;
+  /** Its identity was cut off by a kill or a full disk; the newest checkpoint, if there is one, says whose the folder is. */
+  torn?: boolean;
 }
 
 /** The canonical setting that stands for the images. */
@@ -72,7 +76,16 @@ export async function checkRunFolder(
     }
     return { identity: asked, engineChanges: [] };
   }
-  const known = await readIdentity(file);
+  const known = await readIdentity(file).catch(async (error) => {
+    const text = await readFile(file, 'utf8').catch(() => '-');
+    const begun = await latestCheckpoint(join(folder, RUN.checkpoints));
+    // A checkpoint says itself whose it is, and is compared with this run before anything is written.
+    if (!isCutOff(text) || (!begun && /[^\s\0]/.test(text))) throw error;
+    return begun;
+  });
+  if (known === undefined) return { identity: asked, engineChanges: [], torn: true };
+  if (!('canonical' in known))
+    return { known: { ...asked, changes: [] }, identity: asked, engineChanges: [], torn: true };
   const { former } = options;
   const aged = former !== undefined && known.canonical[DATA] === former.canonical[DATA];
   const identity = aged ? former : asked;
@@ -103,28 +116,9 @@ export async function checkRunFolder(
  * @throws UsageError naming the process that has it, DataError when the folder cannot be written
  */
 export async function holdRunFolder(folder: string, doing = 'capi pretrain'): Promise<HeldLock> {
-  await refuseHeld(folder);
-  const made = await mkdir(folder, { recursive: true }).catch((error) => {
-    throw writeFailure(folder, error);
-  });
-  const leave = async (): Promise<void> => {
-    for (let at = resolve(folder); made && at.length >= resolve(made).length; at = dirname(at)) {
-      await rmdir(at).catch(() => {}); // only what this call made, and only when empty
-    }
-  };
-  try {
-    const lock = await tryLock(join(folder, RUN.lock), doing);
-    if ('holder' in lock) throw held(folder, lock.holder);
-    return {
-      async release() {
-        await lock.release();
-        await leave();
-      },
-    };
-  } catch (error) {
-    await leave();
-    throw error;
-  }
+  const lock = await holdFolder(folder, RUN.lock, doing);
+  if ('holder' in lock) throw held(folder, lock.holder);
+  return lock;
 }
 
 /** Whether an error says that a disk or folder can be read, and not written. */
@@ -150,11 +144,13 @@ const held = (folder: string, holder: Holder): UsageError =>
  */
 export async function claimRunFolder(
   folder: string,
-  { known, identity, contents, engineChanges }: FolderState,
+  { known, identity, contents, engineChanges, torn }: FolderState,
   step: number,
+  say: (line: string) => void = () => {},
 ): Promise<void> {
   const file = join(folder, RUN.identity);
-  if (known) {
+  if (torn) say(await setAside(file));
+  if (known && !torn) {
     if (engineChanges.length === 0 && known.contents === contents) return;
     const changed = engineChanges.length > 0 ? [{ step, differences: engineChanges }] : [];
     const changes = [...known.changes, ...changed];

@@ -105,6 +105,9 @@ const DIGITS = 16;
 
 export const cellId = (key: CellKey): string => hashOf(key).slice(0, DIGITS);
 
+/** Where the record of a cell lies. */
+export const cellFile = (out: string, id: string): string => join(cellFolder(out, id), CELL);
+
 /** Writes a finished cell with its digest, once. @throws DataError */
 export async function writeCell(out: string, cell: CellRecord): Promise<string> {
   const folder = cellFolder(out, cell.id);

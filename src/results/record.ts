@@ -7,6 +7,7 @@ import { DataError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { takeLock } from '../files/lock.js';
 import { readSealed, readText, SEALED_SCHEMA, sealedLine, sealedText, unsealLines } from '../files/seal.js';
+import { readUnlessTorn } from '../files/torn.js';
 import { appendLine, makeFolder, writeNew } from '../files/write.js';
 
 /** JSON has no NaN: a score over nothing is null. */
@@ -117,9 +118,13 @@ export const recordId = (key: RecordKey): string => hashOf(key).slice(0, DIGITS)
 /** Folder of one evaluation below the output folder. */
 export const recordFolder = (out: string, id: string): string => join(out, id);
 
-/** The newest finished record of an evaluation, or undefined. @throws DataError for a damaged one */
+/**
+ * The newest finished record of an evaluation, or undefined. One that is torn is set aside, and `mend` hears of it; only for the process
+ * that may write there. @throws DataError for a damaged one
+ */
 export async function findRecord(
   folder: string,
+  mend?: (line: string) => void,
 ): Promise<{ file: string; record: EvaluationRecord } | undefined> {
   const files = (existsSync(folder) ? await readdir(folder) : [])
     .filter((name) => /^record(-\d+)?\.json$/.test(name))
@@ -127,7 +132,9 @@ export async function findRecord(
   const name = files.at(-1);
   if (!name) return undefined;
   const file = join(folder, name);
-  return { file, record: await readRecord(file) };
+  if (!mend) return { file, record: await readRecord(file) };
+  const record = await readUnlessTorn(file, () => readRecord(file), mend);
+  return record ? { file, record } : findRecord(folder, mend);
 }
 
 const numberOf = (name: string): number => Number(/-(\d+)\.json$/.exec(name)?.[1] ?? 1);

@@ -352,7 +352,7 @@ describe.skipIf(!mounted)(
       const room = run('disk/run', '--set', 'checkpoint.every=1', '--set', 'clustering.prototypes=1024');
       expect(room.code).toBe(4);
       expect(line(room)).toMatch(
-        /^disk full: .*step-0000000\d\.safetensors needs \d+ bytes; nothing was written/,
+        /^disk full: .*step-0000000\d\.safetensors, which needs \d+ bytes\. Free some space/,
       );
       for (const name of readdirSync(join(disk, 'run/checkpoints')))
         expect(name).toMatch(/^step-\d{8}\.safetensors$/);

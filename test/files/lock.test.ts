@@ -120,7 +120,7 @@ describe.each(['system', 'names'])('locks held by %s', (kind) => {
     const since = String.raw`since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`;
     expect(lines[0]).toMatch(
       new RegExp(
-        `^waiting for process ${process.pid} on ${hostname()} \\(the work, ${since}\\), which holds ${file}$`,
+        `^waiting for process ${process.pid} on ${hostname()} \\(the work\\), ${since}, which holds ${file}$`,
       ),
     );
     if ('release' in lock) await lock.release();

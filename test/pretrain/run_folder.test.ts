@@ -111,7 +111,7 @@ describe('a folder', () => {
     const lock = await holdRunFolder(deep);
     expect(readdirSync(deep)).toEqual(['run.lock']);
     expect((await failure(holdRunFolder(deep))).message).toMatch(
-      /a\/b is in use by process \d+ on .* \(capi pretrain, since .* UTC\): wait until it ends, or choose/,
+      /a\/b is in use by process \d+ on .* \(capi pretrain\), since .* UTC: wait until it ends, or choose/,
     );
     await checkRunFolder(deep, who(), refuse); // a lock is no foreign file
     await lock.release();

@@ -7,6 +7,7 @@ import { UsageError } from '../../errors.js';
 import type { DigestOptions } from '../../files/digests.js';
 import { hashOf } from '../../files/hash.js';
 import { takeLock } from '../../files/lock.js';
+import { isTorn } from '../../files/torn.js';
 import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
 import { environment } from '../../results/environment.js';
 import {
@@ -207,7 +208,7 @@ async function evaluateOne(
   };
   const id = recordId(key);
   const folder = recordFolder(o.out, id);
-  const found = o.force ? undefined : await findRecord(folder);
+  const found = o.force ? undefined : await findRecord(folder).catch(unlessTorn);
   if (found) return checked(o, found);
   const lock = await takeLock(join(folder, LOCK), {
     doing: 'capi eval',
@@ -216,7 +217,7 @@ async function evaluateOne(
   });
   try {
     // Another process may have written it meanwhile: the test set is not read again.
-    const made = o.force ? undefined : await findRecord(folder);
+    const made = o.force ? undefined : await findRecord(folder, (line) => o.watch?.onMessage?.(line));
     if (made) return checked(o, made);
     return await evaluateHeld(o, protocol, encoder, label, sets, remarksOf, {
       card,
@@ -230,6 +231,11 @@ async function evaluateOne(
   } finally {
     await lock.release();
   }
+}
+
+/** A torn record is made again, by the process that has the lock. */
+async function unlessTorn(error: unknown): Promise<undefined> {
+  if (!(await isTorn(error))) throw error;
 }
 
 async function checked(o: EvaluateOptions, found: Found): Promise<Found & { fresh: false }> {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
+import { isTorn } from '../../files/torn.js';
 import {
   CELL,
   type CellRecord,
@@ -48,7 +49,12 @@ export class Study {
     const cells: StudyCell[] = [];
     for (const [arm, { cells: own }] of plan.arms.entries()) {
       for (const { id, seed, probe_seed: probeSeed, evaluation } of own) {
-        const record = await findCell(folder, id);
+        let torn: string | undefined;
+        const record = await findCell(folder, id).catch(async (error) => {
+          if (!(await isTorn(error))) throw error;
+          torn = `${(error as Error).message}; capi ablate with the same grid makes it again`;
+          return undefined;
+        });
         const planned = { seed, probe_seed: probeSeed, evaluation };
         for (const [key, value] of Object.entries(planned)) {
           const own = record?.[key as keyof typeof planned];
@@ -58,7 +64,7 @@ export class Study {
           );
         }
         if (record) checkShares(join(cellFolder(folder, id), CELL), record);
-        const failure = record ? undefined : await readCellFailure(folder, id);
+        const failure = record ? undefined : (torn ?? (await readCellFailure(folder, id)));
         const stopped = record || failure ? undefined : await readCellStop(folder, id);
         cells.push({ id, arm, seed, probeSeed, evaluation, record, failure, stopped });
       }
