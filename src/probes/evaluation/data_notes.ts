@@ -67,6 +67,12 @@ function labelNotes({ train, tests }: NotedSets): string[] {
   for (const { name, data } of tests) {
     const { byClass, without } = count(data);
     const lacking = classes.filter((one) => !byClass.get(one));
+    if (data.source.amongOwn) {
+      const own = classNames(data.source).length;
+      notes.push(
+        `predictions of ${name} go among its own ${own} of ${classes.length} classes alone (classes=own)`,
+      );
+    }
     if (without > 0) {
       notes.push(`${without} of ${data.indices.length} images of ${name} have no label and are not counted`);
     }

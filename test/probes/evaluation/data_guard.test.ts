@@ -179,5 +179,9 @@ describe('labels', () => {
       'all counted images of one are of one class (cow): a head that always says so scores 100 %',
     ]);
     expect(dataNotes('seg', { train, tests })).toHaveLength(2);
+    const own = await labelled('own', ['ant', 'cow'], [[0], [1]], { amongOwn: true });
+    expect(dataNotes('cls', { train, tests: [{ name: 'own', data: own }] })).toContain(
+      'predictions of own go among its own 2 of 4 classes alone (classes=own)',
+    );
   });
 });
