@@ -223,7 +223,7 @@ export const cases = [
   ),
   inline('an axis that is a section', ['--grid', 'model=3'], /unknown axis "model"/),
   inline('a value that is a tag', ['--grid', 'optim.lr=!!x 3,1'], /not YAML/),
-  inline('not a number', ['--grid', 'optim.lr=.nan,0.1'], /optim\.lr is NaN/),
+  inline('not a number', ['--grid', 'optim.lr=.nan,0.1'], /optim\.lr has the value NaN/),
   ...[1, 2, 3, 4].map((steps) => ({
     ...inline(
       `the dry run of ${steps} steps`,
