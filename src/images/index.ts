@@ -20,6 +20,7 @@ export {
   type OverlapOptions,
   overlapWarning,
 } from './overlap.js';
+export { comparePalettes } from './palettes.js';
 export { decodeImage, decodeLabelMap, encodePng, renderSvg } from './pixels.js';
 export { type ReaderOptions, readAll } from './readers.js';
 export {

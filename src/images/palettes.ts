@@ -3,6 +3,8 @@
 import { DataError } from '../errors.js';
 import { shown } from '../files/text.js';
 import type { LabelMap } from './resample.js';
+import type { ImageSource } from './source.js';
+import { spread } from './survey.js';
 
 /**
  * Compares label maps as they come: throws DataError, naming both files, the label and its colours, where a label that occurs has another colour than
@@ -25,6 +27,26 @@ export function paletteCheck(): (file: string, map: Pick<LabelMap, 'colours'>) =
       }
     }
   };
+}
+
+/** Label maps of each set that are compared with those of the others. */
+const COMPARED = 8;
+
+/**
+ * Compares palettes across sets, such as training and test set, by a few label maps of each (within a set, readAll compares all). Throws as paletteCheck
+ * does, and what a label map cannot be read for. Sets without label maps, or whose first one has no palette, say nothing.
+ */
+export async function comparePalettes(
+  sets: { source: ImageSource; indices: ArrayLike<number> }[],
+): Promise<void> {
+  const check = paletteCheck();
+  for (const { source, indices } of sets) {
+    for (const at of spread(indices.length, COMPARED)) {
+      const map = await source.labelMap?.(indices[at]!);
+      if (!map?.colours) break;
+      check(`the label map of ${source.name(indices[at]!)}`, map);
+    }
+  }
 }
 
 const hex = (colour: number): string => `#${colour.toString(16).padStart(6, '0')}`;

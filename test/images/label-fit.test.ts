@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
 import { fingerprintOf } from '../../src/images/fingerprint.js';
-import { openSource, readAll } from '../../src/images/index.js';
+import { comparePalettes, openSource, readAll } from '../../src/images/index.js';
 import { paletteCheck } from '../../src/images/palettes.js';
 import { chunk } from './png_files.js';
 import { failure, put, temporaryFolder } from './support.js';
@@ -169,6 +169,20 @@ describe('palettes', () => {
     expect(error).toBeInstanceOf(DataError);
     expect(error.message).toMatch(
       /2\.png has another palette than .*0\.png: label 1 is #0000c8 here and #00c800 there/,
+    );
+  });
+
+  it('are compared across training and test set', async () => {
+    const open = async (name: string, palette: number[]) => {
+      const source = await openSource(await maps(name, [palette, palette]));
+      return { source, indices: [0, 1] };
+    };
+    const train = await open('cross-train', first);
+    await comparePalettes([train, await open('cross-same', first)]);
+    const error = await failure(async () => comparePalettes([train, await open('cross-other', second)]));
+    expect(error).toBeInstanceOf(DataError);
+    expect(error.message).toMatch(
+      /cross-other.* has another palette than .*cross-train.*: label 1 is #0000c8/,
     );
   });
 

@@ -201,6 +201,27 @@ export const cases = [
     { ci: true },
   ),
   map(
+    'palettes that differ between training and test set',
+    (root) => {
+      for (const [file, green] of [
+        ['train/train0', 90],
+        ['train/train1', 90],
+        ['train/train2', 90],
+        ['train/train3', 90],
+        ['test/test0', 200],
+        ['test/test1', 200],
+      ]) {
+        const palette = [
+          [0, 0, 0],
+          [9, 9, 9],
+          [0, green, 0],
+        ];
+        writeFileSync(join(root, `labels/${file}.png`), mapPng(square, { palette }));
+      }
+    },
+    /has another palette than .*: label 2 is #00c800 here and #005a00 there/,
+  ),
+  map(
     'palettes that differ where no label is',
     (root) => {
       writeFileSync(

@@ -8,7 +8,7 @@ import type { DigestOptions } from '../../files/digests.js';
 import { hashOf } from '../../files/hash.js';
 import { takeLock } from '../../files/lock.js';
 import { isTorn } from '../../files/torn.js';
-import { drawnSize, type ImageSource, openSource } from '../../images/index.js';
+import { comparePalettes, drawnSize, type ImageSource, openSource } from '../../images/index.js';
 import { environment } from '../../results/environment.js';
 import {
   countTestRead,
@@ -113,6 +113,8 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
       sets ??= await openSets(o, encoder, reading(o));
+      if (i === 0 && o.task === 'seg')
+        await comparePalettes([sets.train, ...sets.tests.map(({ data }) => data)]);
       refuseSameImages(sets, o.allowOverlap ?? false);
       const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
       done.push({ label: text, floor, ...made });
