@@ -48,6 +48,21 @@ export const value = (name: string, elemType: number, dims: (number | string)[])
   },
 });
 
+/** Nodes of a loop without end: only a signal that no program can catch stops it. */
+export const endless = {
+  nodes: [
+    node('Loop', ['', 'yes', 'means'], 'maps', [
+      graphOf('body', {
+        name: 'body',
+        node: [node('Identity', ['on'], 'still'), node('Identity', ['v'], 'w')],
+        input: [value('i', 7, []), value('on', 9, []), value('v', 1, ['a', 'b', 'c', 'd'])],
+        output: [value('still', 9, []), value('w', 1, ['a', 'b', 'c', 'd'])],
+      }),
+    ]),
+  ],
+  initializer: [yes('yes')],
+};
+
 export interface Parts {
   /** Nodes that make `maps` of `means` [n, 3, rows, columns]; without, they are the same. */
   nodes?: object[];

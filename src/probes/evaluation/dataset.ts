@@ -104,7 +104,8 @@ export function featuresKey(
     title: `${encoder.name} on ${data.source.uri}`,
     made_by: encoder.weightsHash,
     data: data.imagesIdentity,
-    how: { ...transformFor(transform, size), parts, images: chosen(data) },
+    // `finite`: entries of before may hold NaN, for nothing looked; they are not used any more.
+    how: { ...transformFor(transform, size), parts, images: chosen(data), finite: true },
   };
   return { key, parts, folder: entryFolder(store, key) };
 }
