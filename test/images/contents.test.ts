@@ -68,7 +68,7 @@ describe('folder', () => {
       expect(source.classes).toEqual(['cat', 'eel']);
       expect([0, 1].map((i) => source.label!(i))).toEqual([0, 1]);
       expect(source.amongOwn).toBe(true);
-      expect(source.settings).toEqual({ predicted_among: 'the classes of the test set' });
+      expect(source.settings).toMatchObject({ predicted_among: 'the classes of the test set' });
       expect(source.uri).toContain('classes=own');
       expect((await openSource(source.uri)).classes).toEqual(source.classes);
     }
