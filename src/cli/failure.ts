@@ -1,7 +1,7 @@
 // What an error means to the person at the terminal: its exit code, its one line, its JSON.
 
 import { Errors } from '@oclif/core';
-import { CapiError, EXIT } from '../errors.js';
+import { CapiError, EXIT, UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
 
 /** An error as it is shown: `text` for stderr, `json` for --json. */
@@ -26,8 +26,18 @@ export function exitCodeOf(error: unknown): number {
   return EXIT.unexpected;
 }
 
+/** What a limit of this shell refused, in words: it may meet any file, also one of the program. */
+function limitError(error: unknown): CapiError | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EMFILE' && code !== 'ENFILE') return undefined;
+  return new UsageError(
+    `too few file descriptors (${code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
+  );
+}
+
 /** The error as one line (with the stack below it when DEBUG is set) and as JSON. */
-export function describeError(error: unknown): Failure {
+export function describeError(thrown: unknown): Failure {
+  const error = limitError(thrown) ?? thrown;
   const exitCode = exitCodeOf(error);
   const said = error instanceof Error ? error.message || error.name : String(error);
   // Ours are one line: a break in one is in the name of a file, a class or an arm. Others' messages may have several.
