@@ -47,7 +47,7 @@ describe('label files', () => {
     const sorted = await openSource(`folder:${numbers}?numbers=sorted`, { split: 'test' });
     expect(sorted.classes).toEqual(['n01', 'n02', 'n10']);
     expect(await labelsIn(sorted.uri)).toEqual([[2], [0, 1]]);
-    expect(sorted.settings).toEqual({ numbers: 'sorted', orientation: 'upright' });
+    expect(sorted.settings).toMatchObject({ numbers: 'sorted', orientation: 'upright' });
     const names = tree('names', images, { 'val/labels.csv': 'a.jpg,n10\nb.jpg,n01\n' });
     expect(await labelsIn(`folder:${names}`, 'test')).toEqual([[2], [0]]);
     const digits = tree('digits', ['train/1/x.jpg', 'train/2/y.jpg', 'train/10/z.jpg', 'val/a.jpg'], {

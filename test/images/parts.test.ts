@@ -172,7 +172,7 @@ describe('hold-outs', () => {
     expect(labels).toEqual([0, 0, 1, 1]);
     expect(test.uri).toBe(`folder:${root}?holdout=0.2&split=test`);
     expect(names(await openSource(test.uri))).toEqual(names(test));
-    expect(test.settings).toEqual({ holdout: 0.2 });
+    expect(test.settings).toMatchObject({ holdout: 0.2 });
     expect(await train.identity()).not.toBe(await test.identity());
     const moved = layout('elsewhere/whole', files);
     expect(names(await open(moved, 'holdout=0.2', 'test')).map((name) => name.slice(moved.length))).toEqual(
@@ -180,7 +180,7 @@ describe('hold-outs', () => {
     );
     const other = await open(root, 'holdout=0.2&seed=1', 'test');
     expect(names(other)).not.toEqual(names(test));
-    expect(other.settings).toEqual({ holdout: 0.2, seed: 1 });
+    expect(other.settings).toMatchObject({ holdout: 0.2, seed: 1 });
     expect((await open(root, 'holdout=0.5', 'test')).length).toBe(10);
   });
 
