@@ -268,13 +268,19 @@ describe('refusals', () => {
     expect(run.stderr).toMatch(message);
   });
 
-  it('a damaged record, by name', async () => {
+  it('a torn record is a cell that failed, by name; a changed one is refused', async () => {
     const damaged = join(folder, 'damaged');
     await makeStudy(damaged, made());
     writeFileSync(join(damaged, 'cells/base_0_seg/cell.json'), '{"schema": 1');
-    const run = capi(['report', damaged]);
-    expect(run.code).toBe(4);
-    expect(run.stderr).toMatch(/base_0_seg\/cell\.json is torn.*Delete its folder/);
+    const run = capi(['report', damaged, '--format', 'csv']);
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(/seg failed: .*base_0_seg\/cell\.json is torn/);
+    expect(run.stdout).toContain('(2), 1 failed');
+    const file = join(damaged, 'cells/base_1_seg/cell.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"seed": 1', '"seed": 2'));
+    const changed = capi(['report', damaged, '--format', 'csv']);
+    expect(changed.code).toBe(4);
+    expect(changed.stderr).toMatch(/base_1_seg\/cell\.json was changed/);
   });
 });
 
