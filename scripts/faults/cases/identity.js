@@ -456,7 +456,7 @@ export const cases = [
     '"model.registers": 2',
     resume,
     4,
-    /identity\.json is damaged \(its hash/,
+    /identity\.json is damaged/,
   ),
   edited(
     'an identity.json whose hash was edited',
@@ -465,9 +465,31 @@ export const cases = [
     '"hash": "0',
     resume,
     4,
-    /identity\.json is damaged \(its hash/,
+    /identity\.json is damaged/,
   ),
-  edited('an empty identity.json', 'run/identity.json', undefined, '', resume, 4, /identity\.json/),
+  edited(
+    'an empty identity.json of a finished run',
+    'run/identity.json',
+    undefined,
+    '',
+    resume,
+    0,
+    /is complete: 4 steps/,
+  ),
+  {
+    name: 'an empty identity.json lets no run go on with other pixels',
+    make: async (at) => {
+      await trained(at);
+      const path = join(at.dir, 'data/3.tif');
+      const bytes = readFileSync(path);
+      bytes[bytes.length >> 1] ^= 255;
+      inPlace(path, bytes);
+      writeFileSync(join(at.dir, 'run/identity.json'), '');
+    },
+    run: resume,
+    code: 2,
+    says: /data\.source/,
+  },
   edited('an identity.json of null', 'run/identity.json', undefined, 'null', resume, 4, /identity\.json/),
   {
     name: 'reproduce does not take other images for those of the record',
