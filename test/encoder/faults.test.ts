@@ -136,6 +136,23 @@ describe('an encoder that disagrees with itself', () => {
       /beside three others \(root/,
     ],
     [
+      'the mirrored batch',
+      {
+        nodes: [
+          node('Slice', ['means', 'last', 'first', 'axis', 'back'], 'mirrored'),
+          node('Sub', ['means', 'mirrored'], 'apart'),
+          node('Add', ['means', 'apart'], 'maps'),
+        ],
+        initializer: [
+          whole('last', [-1]),
+          whole('first', [-1000]),
+          whole('axis', [0]),
+          whole('back', [-1]),
+        ],
+      },
+      /beside three others \(root/,
+    ],
+    [
       'the order of a fixed batch',
       { batch: 2, nodes: [node('CumSum', ['means', 'axis'], 'maps')], initializer: [whole('axis', [0], [])] },
       /disagrees with itself/,

@@ -162,6 +162,23 @@ export const cases = [
     },
     { says: /beside three others/ },
   ),
+  onnx(
+    'features minus those of the image opposite in the batch',
+    {
+      nodes: [
+        m.node('Slice', ['means', 'last', 'first', 'axis', 'back'], 'mirrored'),
+        m.node('Sub', ['means', 'mirrored'], 'apart'),
+        m.node('Add', ['means', 'apart'], 'maps'),
+      ],
+      initializer: [
+        m.whole('last', [-1]),
+        m.whole('first', [-1000]),
+        m.whole('axis', [0]),
+        m.whole('back', [-1]),
+      ],
+    },
+    { ci: true, says: /beside three others/ },
+  ),
   onnx('a fixed batch', { batch: 2 }, { code: 0 }),
   onnx(
     'constant features',
