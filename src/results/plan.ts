@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { DataError } from '../errors.js';
 import { readSealed } from '../files/seal.js';
+import { shown } from '../files/text.js';
 import { fileName, schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';
@@ -49,11 +50,38 @@ export type AblationPlan = z.infer<typeof planSchema>;
 export async function readPlan(folder: string): Promise<AblationPlan> {
   const file = join(folder, PLAN);
   const { value } = await readSealed(file, 'run capi ablate with its grid again, or restore it');
+  const fail = (what: string): DataError =>
+    new DataError(`${file} is not the plan of an ablation: ${what}`, { path: file, fault: 'foreign' });
   const parsed = planSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new DataError(`${file} is not the plan of an ablation: ${issue.path.join('.')}: ${issue.message}`, {
-    path: file,
-    fault: 'foreign',
-  });
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw fail(`${issue.path.join('.')}: ${issue.message}`);
+  }
+  const fault = faultOf(parsed.data);
+  if (fault !== undefined) throw fail(fault);
+  return parsed.data;
+}
+
+/** Why a plan contradicts itself, if it does: what is in it twice would be counted twice. */
+function faultOf(plan: AblationPlan): string | undefined {
+  const { arms, baseline, seeds, probe_seeds: probeSeeds, evaluations } = plan;
+  if (arms.length > 0 && !arms[baseline]) return `baseline is ${baseline}, and it has ${arms.length} arms`;
+  const lists: Record<string, readonly unknown[]> = {
+    seeds,
+    'probe seeds': probeSeeds,
+    arms: arms.map(({ name }) => name),
+    evaluations: evaluations.map(({ name }) => name),
+  };
+  for (const [what, list] of Object.entries(lists)) {
+    const twice = list.find((one, i) => list.indexOf(one) !== i);
+    if (twice !== undefined) return `it has ${shown(`${twice}`)} twice among its ${what}`;
+  }
+  for (const { name, cells } of arms) {
+    const places = cells.map((c) => `${c.evaluation}, seed ${c.seed}, probe seed ${c.probe_seed}`);
+    const twice = places.find((one, i) => places.indexOf(one) !== i);
+    if (twice !== undefined) return `arm ${shown(name)} has two cells of ${shown(twice)}`;
+    const stray = cells.find((c) => !seeds.includes(c.seed) || !probeSeeds.includes(c.probe_seed));
+    if (stray) return `cell ${stray.id} of arm ${shown(name)} has a seed that the plan does not list`;
+  }
+  return undefined;
 }

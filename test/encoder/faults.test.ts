@@ -143,12 +143,7 @@ describe('an encoder that disagrees with itself', () => {
           node('Sub', ['means', 'mirrored'], 'apart'),
           node('Add', ['means', 'apart'], 'maps'),
         ],
-        initializer: [
-          whole('last', [-1]),
-          whole('first', [-1000]),
-          whole('axis', [0]),
-          whole('back', [-1]),
-        ],
+        initializer: [whole('last', [-1]), whole('first', [-1000]), whole('axis', [0]), whole('back', [-1])],
       },
       /beside three others \(root/,
     ],

@@ -99,7 +99,7 @@ async function recordOf(cell: MadeCell, folder: string): Promise<CellRecord> {
       metric,
       convention,
       value,
-      interval: { low: value - 0.01, high: value + 0.01 },
+      interval: { low: Math.max(0, value - 0.01), high: Math.min(1, value + 0.01) },
       n: images,
       selected: null,
     }),

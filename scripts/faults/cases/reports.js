@@ -172,6 +172,10 @@ const pictures = (name, link) => ({
   code: 4,
 });
 
+const score = (value) => ({
+  ...{ task: 'cls', test: 'made:test', source: 'patches', head: 'attentive', metric: 'top1' },
+  ...{ convention: 'any label', value, interval: { low: value, high: value }, n: 40, selected: null },
+});
 const summaryOf = (dir) => text(dir, 'summary.csv').trim().split('\n');
 
 export const cases = [
@@ -235,6 +239,63 @@ export const cases = [
     run: REPORT,
     code: 4,
     says: /c1s0.*7/,
+  },
+  {
+    name: 'a plan whose baseline is no arm',
+    ci: true,
+    make: ({ dir }) => study(dir, { plan: { baseline: 7 } }),
+    run: REPORT,
+    code: 4,
+    says: /plan\.json .*baseline is 7/,
+  },
+  {
+    name: 'a plan with one seed twice',
+    ci: true,
+    make: ({ dir }) => study(dir, { plan: { seeds: [0, 0] } }),
+    run: REPORT,
+    code: 4,
+    says: /plan\.json .*0 twice among its seeds/,
+  },
+  {
+    name: 'a score that a cell has twice',
+    make: ({ dir }) => study(dir, { cell: { results: [score(0.5), score(0.9)] } }),
+    run: REPORT,
+    code: 4,
+    says: /cell\.json: top1 of attentive on made:test is there twice/,
+  },
+  {
+    name: 'a score of no image',
+    make: ({ dir }) => study(dir, { cell: { results: [{ ...score(0.5), n: 0 }] } }),
+    run: REPORT,
+    code: 4,
+    says: /of 0 test images/,
+  },
+  {
+    name: 'an interval whose bounds are swapped',
+    make: ({ dir }) =>
+      study(dir, { cell: { results: [{ ...score(0.5), interval: { low: 0.9, high: 0.1 } }] } }),
+    run: REPORT,
+    code: 4,
+    says: /the interval of top1 of attentive is \[0\.9, 0\.1\]/,
+  },
+  {
+    name: 'arms whose heads learnt from other images',
+    make: ({ dir }) =>
+      study(dir, {
+        cell: (a) => ({ train: { source: 'made:train', identity: `train ${a}`, images: 10 } }),
+      }),
+    run: ['report', 'study'],
+    code: 4,
+    says: /different protocols \(train differ/,
+  },
+  {
+    name: 'what a record says stands in summary.csv too',
+    ci: true,
+    make: ({ dir }) =>
+      study(dir, { cell: (a) => ({ notes: a ? ['30 % of the pixels are not counted'] : [] }) }),
+    run: REPORT,
+    check: ({ dir }) =>
+      summaryOf(dir).at(-1).includes('30 % of the pixels are not counted') ? undefined : 'not in summary.csv',
   },
   {
     name: 'a negative score',

@@ -46,11 +46,19 @@ export function checkProtocols(study: Study, goOn: boolean): Mixture {
   return { faults, others };
 }
 
-const kindOf = ({ record }: StudyCell): string =>
-  `${protocolKey(record!)} ${record!.tests.map(({ identity, images }) => `${identity} ${images}`).join(' ')}`;
+/** Pictures that are drawn at the size of the arm's input: others for each size, and the arm's own. */
+const DRAWN = /^synthetic:(?!.*[?&]size=)/;
+
+/** Protocol, and the images that heads learnt from and are judged by. */
+const kindOf = ({ record }: StudyCell): string => {
+  const { train, tests } = record!;
+  const sets = [...(train && !DRAWN.test(train.source) ? [train] : []), ...tests];
+  return JSON.stringify([protocolKey(record!), ...sets.map(({ identity, images }) => [identity, images])]);
+};
 
 const cardOf = ({ record }: StudyCell): Record<string, unknown> => ({
   ...sharedCard(record!),
+  train: record!.train,
   tests: record!.tests,
 });
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
+import { shown } from '../../files/text.js';
 import { isTorn } from '../../files/torn.js';
 import {
   CELL,
@@ -93,10 +94,21 @@ export class Study {
   }
 }
 
-/** @throws DataError for a score that is no share: it would be printed as any other */
+/** @throws DataError for a score that is no share, is there twice or is of no image, and for an interval that is none: each would be printed as any other */
 function checkShares(file: string, { results }: CellRecord): void {
-  for (const { head, metric, value } of results) {
+  const seen = new Set<string>();
+  for (const { test, source, head, metric, convention, value, interval, n } of results) {
+    const what = `${metric} of ${head}`;
     if (value !== null && !(value >= 0 && value <= 1))
-      throw new DataError(`${file}: ${metric} of ${head} is ${value}, and a score lies between 0 and 1`);
+      throw new DataError(`${file}: ${what} is ${value}, and a score lies between 0 and 1`);
+    if (value !== null && n < 1) throw new DataError(`${file}: ${what} is of ${n} test images`);
+    const { low, high } = interval ?? { low: null, high: null };
+    if (low !== null && high !== null && !(low >= 0 && low <= high && high <= 1))
+      throw new DataError(
+        `${file}: the interval of ${what} is [${low}, ${high}], and its bounds lie in order between 0 and 1`,
+      );
+    const key = JSON.stringify([test, source, head, metric, convention]);
+    if (seen.has(key)) throw new DataError(`${file}: ${what} on ${shown(test)} is there twice`);
+    seen.add(key);
   }
 }

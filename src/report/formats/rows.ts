@@ -1,7 +1,7 @@
 // A report as rows: every single score with its origin, and one line for each arm and column.
 import { csvText } from '../../files/csv.js';
 import { recordedInterval } from '../../results/bounds.js';
-import type { StudyCell } from '../ablation/study.js';
+import type { Study, StudyCell } from '../ablation/study.js';
 import type { Report } from '../ablation/tables.js';
 import type { Difference } from '../statistics/differences.js';
 
@@ -119,11 +119,27 @@ export function summaryCsv({ study, headline, others }: Report): string {
       test_images: images,
       paper_percent: entry.paper,
       best: entry.best ? 1 : 0,
-      caveats: entry.caveats.map(({ text }) => text).join('; '),
+      caveats: [...entry.caveats.map(({ text }) => text), ...notesOf(study, arm, column.evaluation)].join(
+        '; ',
+      ),
     })),
   );
   return csvText(lines);
 }
+
+/** What the records of an arm's cells say beside their scores, and why runs did not simply end: each once. */
+const notesOf = ({ cells }: Study, arm: number, evaluation: string): string[] => [
+  ...new Set(
+    cells
+      .filter((c) => c.arm === arm && c.evaluation === evaluation)
+      .flatMap(({ record, failure, stopped }) => [
+        ...(record?.run.reason ? [record.run.reason] : []),
+        ...(failure ? [`failed: ${failure}`] : []),
+        ...(stopped ? [`stopped: ${stopped}`] : []),
+        ...(record?.notes ?? []),
+      ]),
+  ),
+];
 
 /** Standard error and degrees of freedom where they are of seeds and images. */
 const uncertainty = (d: Difference | undefined) =>

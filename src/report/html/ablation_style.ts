@@ -20,6 +20,8 @@ pre { margin: 0.5rem 0; padding: 0.6rem 0.8rem; border: 1px solid var(--line); b
 table { border-collapse: collapse; font-size: 0.92rem; margin: 0.75rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; max-width: 26rem; }
+li { overflow-wrap: anywhere; }
 th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
