@@ -10,6 +10,12 @@ const help = quickHelp(argv);
 if (help !== undefined) {
   process.stdout.write(help);
 } else {
-  const { main } = await import('./cli/main.js');
-  await main(argv, import.meta.url);
+  const cli = await import('./cli/main.js').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error;
+    console.error(
+      `error: too few file descriptors (${error.code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
+    );
+    process.exitCode = 2;
+  });
+  await cli?.main(argv, import.meta.url);
 }

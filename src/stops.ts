@@ -12,8 +12,23 @@ const libc = (): Libc => {
   return koffi.load(null) as unknown as Libc;
 };
 
+const last: (() => void)[] = [];
+
+/** Quick work that is done however this process ends, but by SIGKILL: what only this process needs is removed. */
+export function atEnd(work: () => void): void {
+  last.push(work);
+  process.once('exit', work);
+}
+
 /** Ends with `code` now, without cleaning up (a normal exit waits for native threads): only where all files are whole, as between two writes. */
 export function endNow(code: number): never {
+  for (const work of last) {
+    try {
+      work();
+    } catch {
+      // it ends all the same
+    }
+  }
   try {
     libc().func('void _exit(int)')(code);
   } catch {

@@ -1,13 +1,13 @@
 // The folder of an ablation: its plan for the processes that run cells and for the report, and where each cell stands.
 import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { holderText, lockHolder } from '../files/lock.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { isTorn, readUnlessTorn } from '../files/torn.js';
-import { writeText } from '../files/write.js';
+import { makeFolder, writeText } from '../files/write.js';
 import {
   cellFile,
   findCell,
@@ -44,7 +44,7 @@ export async function writePlan(
   if (known && known.name !== plan.grid.name) {
     throw new UsageError(`${out} holds the ablation ${known.name}: choose another folder with --out`);
   }
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   const { grid } = plan;
   const config = plan.runs[0]!.config;
   const stored: AblationPlan = {

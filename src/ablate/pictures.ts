@@ -1,9 +1,8 @@
 // The feature pictures of a cell: a few test images above their patch features, the first joint principal components as RGB, in one PNG file.
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
-import { writeWhole } from '../files/write.js';
+import { makeFolder, writeWhole } from '../files/write.js';
 import { drawnSize, encodePng, openSource, type RawImage } from '../images/index.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { tileGrid } from '../probes/pictures/tiles.js';
@@ -35,7 +34,7 @@ export async function drawStrip(o: PictureRequest): Promise<string> {
     const most = height <= SMALL ? IMAGES : IMAGES / 2;
     const indices = everyNth(source.length, most).slice(0, most);
     const pictures = new Map<string, RawImage>();
-    await mkdir(o.scratch, { recursive: true });
+    await makeFolder(o.scratch);
     const { images } = await drawEncoder({
       engine: o.engine,
       encoder,

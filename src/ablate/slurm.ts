@@ -1,10 +1,10 @@
 // Runs the cells of an ablation on a Slurm cluster: arrays of pretrainings, and arrays of evaluations each behind its own pretraining.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
-import { writeJson, writeText } from '../files/write.js';
+import { makeFolder, writeJson, writeText } from '../files/write.js';
 import { clearCellFailure, isFinished } from '../results/cell.js';
 import { quoted } from '../shell.js';
 import { type CellState, hasRecord } from './folder.js';
@@ -97,7 +97,7 @@ async function queued(
 export async function submit(o: SlurmOptions): Promise<string[]> {
   const { out, plan } = o;
   const folder = resolve(folderOf(out));
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const present = await queued(out);
   const all = await submissions(out);
   const made: string[] = [];

@@ -1,6 +1,6 @@
 // The two stages of a cell, in the process that runs it: pretrain the arm, then evaluate what came out and write the record.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openEngine } from '../engine/select.js';
@@ -8,6 +8,7 @@ import { DataError, DivergedError } from '../errors.js';
 import { hashOf, sha256 } from '../files/hash.js';
 import { readSealed, writeSealed } from '../files/seal.js';
 import { readUnlessTorn } from '../files/torn.js';
+import { makeFolder } from '../files/write.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { deadTargets, learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
@@ -181,7 +182,7 @@ export async function evaluateStage(
     pictures: null,
     notes: learning,
   };
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   if (summary.state !== 'diverged') {
     const first = stored.cells.find(({ run: of }) => of === run.id)!.id === cell.id; // one strip a run
     const [done] = await evaluate({

@@ -26,13 +26,36 @@ export function exitCodeOf(error: unknown): number {
   return EXIT.unexpected;
 }
 
+/** What the system, V8 and the libraries say where no more address space is to be had. */
+const NO_MEMORY =
+  /failed to map segment|cannot allocate memory|ENOMEM|WebAssembly[\w.()]*: Out of memory|Array buffer allocation failed|ERR_WORKER_OUT_OF_MEMORY/i;
+
+const isTooManyFiles = (code: unknown): boolean => code === 'EMFILE' || code === 'ENFILE';
+
 /** What a limit of this shell refused, in words: it may meet any file, also one of the program. */
 function limitError(error: unknown): CapiError | undefined {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'EMFILE' && code !== 'ENFILE') return undefined;
-  return new UsageError(
-    `too few file descriptors (${code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
-  );
+  const code = error instanceof CapiError ? error.details.code : (error as NodeJS.ErrnoException).code;
+  if (isTooManyFiles(code)) {
+    return new UsageError(
+      `too few file descriptors (${code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
+    );
+  }
+  const found = NO_MEMORY.exec(error instanceof Error ? error.message : String(error));
+  return found && !(error instanceof CapiError && error.details.outOfMemory)
+    ? new UsageError(
+        `too little memory or address space (${found[0]}): raise the limit, as with ulimit -v unlimited, and run the same command again`,
+      )
+    : undefined;
+}
+
+/** Warnings of oclif about commands that a limit did not let it read say nothing that the error does not say. */
+export function withoutLimitWarnings(): void {
+  const listeners = process.listeners('warning');
+  process.removeAllListeners('warning');
+  process.on('warning', (warning: Error & { code?: string }) => {
+    if (isTooManyFiles(warning.code)) return;
+    for (const listener of listeners) listener.call(process, warning);
+  });
 }
 
 /** The error as one line (with the stack below it when DEBUG is set) and as JSON. */

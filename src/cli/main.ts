@@ -3,7 +3,7 @@
 import { run, settings } from '@oclif/core';
 import { EXIT } from '../errors.js';
 import { endNow } from '../stops.js';
-import { describeError, isSilent } from './failure.js';
+import { describeError, isSilent, withoutLimitWarnings } from './failure.js';
 import { flushOutput } from './output.js';
 
 /**
@@ -12,6 +12,7 @@ import { flushOutput } from './output.js';
  * @param here URL of the entry file, from which oclif finds package.json
  */
 export async function main(argv: string[], here: string): Promise<void> {
+  withoutLimitWarnings();
   settings.enableAutoTranspile = false; // always run what was built, whatever NODE_ENV says
   try {
     await run(argv, here);

@@ -1,7 +1,6 @@
 // What `capi reproduce` does: runs a record's commands again in a new folder and judges what comes out by the record's own intervals.
 
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { StoredRuns } from '../ablate/folder.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
@@ -12,6 +11,7 @@ import { DataError, EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { shown } from '../files/text.js';
 import { checkWritable } from '../files/writable.js';
+import { makeFolder } from '../files/write.js';
 import { checkRecord } from '../probes/evaluation/check.js';
 import { evaluate } from '../probes/evaluation/evaluate.js';
 import { recordedInterval } from '../results/bounds.js';
@@ -126,7 +126,7 @@ async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promi
       `${stage} ${done}/${total}${Number.isFinite(left) ? ` ETA ${duration(left)}` : ''}`,
     ({ left, ...report }) => ({ ...report, eta_seconds: Number.isFinite(left) ? Math.round(left) : null }),
   );
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   await interruptible(async (signal) => {
     const watch = {
       signal,

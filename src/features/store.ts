@@ -1,11 +1,14 @@
 // The feature store: what an encoder makes of a data set, kept by content, so that a second evaluation computes nothing again.
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { hashOf } from '../files/hash.js';
 import { type Holder, lockHolder, takeLock, tryLock } from '../files/lock.js';
 import { readSealed, unseal, writeSealed } from '../files/seal.js';
+import { writeFailure } from '../files/write.js';
+import { atEnd } from '../stops.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
@@ -54,6 +57,8 @@ export type PartRows = Record<string, Float32Array | Uint8Array>;
 /**
  * The parts of an entry, from the store or computed now. `compute(first)` gives the rows of images from `first` on, in order,
  * in pieces of whole images; what an interrupted call had written is kept. One process computes an entry, others wait for it.
+ * Where the store cannot be written or locked (a read-only disk), what it lacks is computed into a temporary folder that ends with this
+ * process, and `onMessage` hears of it once.
  * With `renewed` nothing that was stored is read: every entry is computed anew, once for all calls with the same set, and replaces the old one.
  * @throws DataError when the disk is full or an entry is damaged, InterruptedError when `signal` stops the waiting
  */
@@ -63,8 +68,13 @@ export async function storedParts<P extends Record<string, StorePart>>(
   parts: P,
   images: number,
   compute: (first: number) => AsyncIterable<PartRows>,
-  { signal, renewed }: { signal?: AbortSignal | undefined; renewed?: Set<string> | undefined } = {},
+  options: {
+    signal?: AbortSignal | undefined;
+    renewed?: Set<string> | undefined;
+    onMessage?: (line: string) => void;
+  } = {},
 ): Promise<{ parts: { [K in keyof P]: PartFile<P[K]['dtype']> }; computed: number }> {
+  const { signal, renewed } = options;
   const home = entryFolder(folder, key);
   const names = Object.keys(parts);
   const path = (name: string): string => join(home, `${name}.mat`);
@@ -76,11 +86,14 @@ export async function storedParts<P extends Record<string, StorePart>>(
     const lock = await takeLock(join(home, LOCK), {
       doing: `features: ${key.title}`,
       ...(signal ? { signal } : {}),
+      ...(options.onMessage ? { onWait: options.onMessage } : {}),
     }).catch((error) => {
-      throw error instanceof DataError
-        ? new DataError(`${error.message}; name another folder with CAPI_CACHE`)
-        : error;
+      if (!(error instanceof DataError)) throw error;
+      if (folder !== aside && cannotStore(error)) return error;
+      throw new DataError(`${error.message}; name another folder with CAPI_CACHE`, error.details);
     });
+    if (lock instanceof DataError)
+      return storedParts(asideFolder(lock, options.onMessage), key, parts, images, compute, options);
     try {
       if (!complete()) {
         await writeSealed(join(home, META), about);
@@ -118,6 +131,31 @@ export async function storedParts<P extends Record<string, StorePart>>(
     throw error;
   }
   return { parts: opened as never, computed };
+}
+
+/** What is no property of a place: it would meet the next one too, or goes away when something is done. */
+const NOT_THE_PLACE = ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM', 'EIO'];
+
+/** Whether nothing can be written, or locked, where the store is. */
+const cannotStore = ({ details: { code } }: DataError): boolean =>
+  typeof code === 'string' && !NOT_THE_PLACE.includes(code);
+
+/** Where this process keeps what the store cannot take. */
+let aside: string | undefined;
+
+function asideFolder(why: DataError, say: (line: string) => void = () => {}): string {
+  if (aside) return aside;
+  try {
+    const made = mkdtempSync(join(tmpdir(), 'capi-features-'));
+    atEnd(() => rmSync(made, { recursive: true, force: true }));
+    aside = made;
+  } catch (error) {
+    throw writeFailure(tmpdir(), error);
+  }
+  say(
+    `warning: features are not kept: ${why.message}; this process computes its own (CAPI_CACHE names another folder)`,
+  );
+  return aside;
 }
 
 /** The name of the entry that a description is of. */

@@ -1,12 +1,12 @@
 // The file of known digests of a folder: a line a file, with a digest of the whole at its end. What is wrong with it is as if it were not there.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cacheFolder } from './cache_folder.js';
 import type { FileDigest } from './digest_file.js';
 import { sha256 } from './hash.js';
-import { writeThrough } from './write.js';
+import { makeFolders, writeThrough } from './write.js';
 
 // Lines are `DIGEST SIZE MTIME CTIME INODE "NAME"`, names as JSON; the last is the SHA-256 of all before it.
 const HEAD = 'capi digests 1\n';
@@ -43,7 +43,7 @@ export async function readDigests(file: string): Promise<Digests> {
 /** Writes digests whose stamps tell; a cache that cannot be written is done without. */
 export async function writeDigests(file: string, digests: Digests, named: number): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolders(dirname(file));
     const others = MOST_OTHERS * named + 1000;
     const skipped = Math.max(0, digests.size - named - others); // the oldest: a Map keeps the order of their coming
     await writeThrough(file, async (handle) => {

@@ -1,7 +1,7 @@
 // One writer a folder: a lock that the operating system holds, so that it ends with its process; where it cannot, one that names the process.
 
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,9 +10,11 @@ import { DataError, InterruptedError } from '../errors.js';
 import { type FileLock, fileLockHolder, tryFileLock } from './lock_by_name.js';
 import { startOf } from './process_start.js';
 import { shown } from './text.js';
-import { writeFailure } from './write.js';
+import { makeFolders, writeFailure } from './write.js';
 
 const POLL_MS = 300;
+/** A folder that takes no file at all (/proc, a link to nowhere) says the same as one that is removed this moment. */
+const MOST_TRIES = 20;
 const TELL_MS = 60_000;
 
 /** Who holds a lock. A process that has not said its name yet has pid 0. */
@@ -86,9 +88,9 @@ const sameFile = async (handle: FileHandle, file: string): Promise<boolean> => {
 export async function tryLock(file: string, doing = ''): Promise<HeldLock | { holder: Holder }> {
   try {
     for (let attempt = 0; ; attempt++) {
-      await mkdir(dirname(file), { recursive: true });
+      await makeFolders(dirname(file));
       const handle = await openLockFile(file).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return undefined; // its folder was removed this moment
+        if (error.code === 'ENOENT' && attempt < MOST_TRIES) return undefined; // its folder was removed this moment
         throw error;
       });
       if (!handle) continue;
@@ -119,6 +121,7 @@ async function held(handle: FileHandle, file: string, doing: string): Promise<He
     await handle.truncate(0);
     await handle.write(JSON.stringify(ownHolder(doing)), 0);
   } catch (error) {
+    await rm(file, { force: true }).catch(() => {}); // the disk is full: nothing is left of it
     await handle.close();
     throw error;
   }
@@ -208,7 +211,7 @@ export async function holdFolder(
   const file = join(folder, name);
   const holder = await lockHolder(file);
   if (holder) return { holder };
-  const made = await mkdir(folder, { recursive: true }).catch((error) => {
+  const made = await makeFolders(folder).catch((error) => {
     throw writeFailure(folder, error);
   });
   const leave = async (): Promise<void> => {

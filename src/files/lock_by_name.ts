@@ -1,9 +1,10 @@
-// The lock of file systems that have none: a file that names its process, by host, number and start; one left behind is moved away once.
+// The lock of file systems that have none: a file that names its process, by host, number and start; one left behind is removed by one process.
 
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { sha256 } from './hash.js';
 import { type HeldLock, type Holder, parseHolder } from './lock.js';
 import { startIfRunning } from './process_start.js';
 import { partialName } from './write.js';
@@ -33,7 +34,7 @@ export async function tryFileLock(file: string, own: Holder): Promise<FileLock> 
       if (found === undefined) continue;
       const holder = await runningHolder(file, found);
       if (holder) return { holder };
-      await setAside(file, found);
+      await removeDead(file, found, own);
     }
   } finally {
     await rm(mine, { force: true });
@@ -48,17 +49,21 @@ export async function tryFileLock(file: string, own: Holder): Promise<FileLock> 
   };
 }
 
-/** Moves a dead lock away; one that was taken meanwhile goes back. */
-async function setAside(file: string, dead: string): Promise<void> {
-  const aside = partialName(file);
-  const moved = await rename(file, aside).then(
-    () => true,
-    () => false,
-  );
-  if (!moved) return;
-  if ((await readFile(aside, 'utf8').catch(() => dead)) !== dead) await link(aside, file).catch(() => {});
-  await rm(aside, { force: true });
-  await sleep(10);
+/**
+ * Removes a dead lock. Only the one process that holds the guard of just this dead lock may do so, and looks again first: a lock that another
+ * took meanwhile is never touched. A guard is a lock like any other, so that one of a process that was killed here is removed too.
+ */
+async function removeDead(file: string, dead: string, own: Holder): Promise<void> {
+  const guard = await tryFileLock(`${file}.${sha256(dead).slice(0, 8)}`, own);
+  if ('holder' in guard) {
+    await sleep(10); // another removes it this moment
+    return;
+  }
+  try {
+    if ((await readFile(file, 'utf8').catch(() => undefined)) === dead) await rm(file, { force: true });
+  } finally {
+    await guard.release();
+  }
 }
 
 /** Who holds it and still runs. */

@@ -151,9 +151,32 @@ export async function appendLine(file: string, line: string): Promise<void> {
 
 /** Makes a folder and those above it. @throws DataError in the user's words */
 export async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((error) => {
+  await makeFolders(folder).catch((error) => {
     throw writeFailure(folder, error);
   });
+}
+
+/**
+ * Makes a folder and those above it; the uppermost one that was made, or undefined. Node's own way never ends below a folder that takes none
+ * and says ENOENT (/proc). Throws the system's errors.
+ */
+export async function makeFolders(folder: string): Promise<string | undefined> {
+  const made = async (): Promise<boolean> =>
+    mkdir(folder).then(
+      () => true,
+      async (error: NodeJS.ErrnoException) => {
+        const there = await stat(folder).catch(() => undefined);
+        if (there?.isDirectory()) return false;
+        throw there ? Object.assign(error, { code: 'ENOTDIR' }) : error;
+      },
+    );
+  try {
+    return (await made()) ? folder : undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(folder) === folder) throw error;
+    const first = await makeFolders(dirname(folder));
+    return (await made()) ? (first ?? folder) : first;
+  }
 }
 
 /** Removes what killed processes left half written in a folder; only for the one process that may write there. */

@@ -84,6 +84,36 @@ async function store(
   return found;
 }
 
+describe('a store that cannot be written', () => {
+  it('is read where it can be; what it lacks is computed once beside it, and said once', async () => {
+    writeFileSync(folder, 'a file where the store should be');
+    const lines: string[] = [];
+    const ask = async (how: object) => {
+      const found = await storedParts(
+        folder,
+        key({ how: { ...how } }),
+        partsNow(),
+        IMAGES,
+        (from) => rows(from, 5),
+        {
+          onMessage: (line) => lines.push(line),
+        },
+      );
+      opened.push(...Object.values(found.parts));
+      return found;
+    };
+    const first = await ask({ size: 1 });
+    expect(first.computed).toBe(IMAGES);
+    await expectRows(first.parts);
+    const again = await ask({ size: 1 });
+    expect(again.computed).toBe(0);
+    await expectRows(again.parts);
+    expect((await ask({ size: 2 })).computed).toBe(IMAGES);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/^warning: features are not kept: cannot write .*ENOTDIR/);
+  });
+});
+
 describe('storedParts', () => {
   it('computes once; the title is no part of the content', async () => {
     const first = await store((from) => rows(from, 5));

@@ -1,17 +1,28 @@
 // Run folders: whose they are, what makes a command refuse one, and files that are whole or absent.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { type Config, identity } from '../../src/config/index.js';
 import { DataError, UsageError } from '../../src/errors.js';
 import { unseal } from '../../src/files/seal.js';
+import { writeText } from '../../src/files/write.js';
 import { Metrics, reportAt, type StepReport } from '../../src/pretrain/metrics.js';
 import { checkRunFolder, claimRunFolder, holdRunFolder, RunLog } from '../../src/pretrain/run_folder.js';
 import { checkpointOf, readState, startState } from '../../src/pretrain/state.js';
 import { environment } from '../../src/results/environment.js';
+import { reasonMark } from '../support/marks.js';
+import { mountSmallDisk, unmount } from '../support/small_disk.js';
 import { smallConfig, temporaryFolder } from './small_run.js';
 
 const base = temporaryFolder();
@@ -121,6 +132,67 @@ describe('a folder', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 });
+
+const disk = join(base, 'disk');
+const mounted = mountSmallDisk(disk, '256k');
+afterAll(() => {
+  if (mounted) unmount(disk);
+});
+
+/** Fills the disk to its last byte; returns what makes space again. */
+function fillDisk(): () => void {
+  const fill = join(disk, 'fill');
+  for (let size = 2 ** 18; size >= 1; size /= 2) {
+    try {
+      appendFileSync(fill, Buffer.alloc(size));
+    } catch {
+      // less fits, perhaps
+    }
+  }
+  return () => rmSync(fill);
+}
+
+describe.skipIf(!mounted)(
+  mounted ? 'a full disk' : `a full disk${reasonMark}root, to mount a small one`,
+  () => {
+    beforeEach(() => {
+      for (const name of readdirSync(disk)) rmSync(join(disk, name), { recursive: true });
+      folder = join(disk, 'run');
+    });
+
+    it('leaves no folder and no lock where a run is to begin; with space it begins', async () => {
+      const space = fillDisk();
+      const lock = await failure(holdRunFolder(folder));
+      expect(lock).toBeInstanceOf(DataError);
+      expect(lock.message).toMatch(
+        /^disk full: cannot write .*run\.lock\. Free some space; the same command goes on/,
+      );
+      expect((await failure(claim(who()))).message).toMatch(
+        /^disk full: cannot write .*identity\.json\. Free some/,
+      );
+      expect(existsSync(folder) ? readdirSync(folder) : []).toEqual([]);
+      space();
+      const held = await holdRunFolder(folder);
+      await claim(who());
+      await held.release();
+      expect(readdirSync(folder)).toEqual(['identity.json']);
+    });
+
+    it('leaves the old file whole where one is written again, and no partial file', async () => {
+      mkdirSync(folder);
+      const file = join(folder, 'config.yaml');
+      await writeText(file, 'old\n');
+      const space = fillDisk();
+      const error = await failure(writeText(file, 'new\n'.repeat(5000)));
+      expect(error.message).toMatch(/^disk full: cannot write .*config\.yaml\. Free some space/);
+      expect(readFileSync(file, 'utf8')).toBe('old\n');
+      expect(readdirSync(folder)).toEqual(['config.yaml']);
+      space();
+      await writeText(file, 'new\n');
+      expect(readFileSync(file, 'utf8')).toBe('new\n');
+    });
+  },
+);
 
 describe('files', () => {
   it('the environment names the versions, and the commit of this checkout', () => {

@@ -1,6 +1,5 @@
 // Two processes on one folder, stops, closed pipes, limits, and files that a kill left torn.
 
-import { spawn } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -8,14 +7,15 @@ import {
   readFileSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { race } from '../race.js';
+import { shell } from '../shell.js';
 
 export const part = 'processes';
 
-const MAIN = fileURLToPath(new URL('../../../dist/src/main.js', import.meta.url));
 const source = 'synthetic:scenes?size=32&count=60&difficulty=0';
 const cls = (...more) => [
   ...['eval', 'cls', 'pixels:8?size=32', '--train', source, '--test', source],
@@ -37,29 +37,6 @@ const record = (dir) => {
   const id = readdirSync(join(dir, 'evals')).find((name) => /^[0-9a-f]{16}$/.test(name));
   return join(dir, 'evals', id, 'record.json');
 };
-
-/** A shell command line with `$CAPI`, in the folder of the case. */
-const shell = (script, dir) =>
-  new Promise((resolve) => {
-    const begin = performance.now();
-    const env = {
-      ...process.env,
-      CAPI_CACHE: join(dir, 'cache'),
-      CAPI: `${process.execPath} ${MAIN}`,
-      NO_COLOR: '1',
-    };
-    const child = spawn('bash', ['-c', script], { cwd: dir, env });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (data) => {
-      stdout += data;
-    });
-    child.stderr.on('data', (data) => {
-      stderr += data;
-    });
-    child.on('close', (code, signal) =>
-      resolve({ code, signal, stdout, stderr, seconds: (performance.now() - begin) / 1000, megabytes: 0 }),
-    );
-  });
 
 const several = async (capi, count, args) => {
   const all = await Promise.all(Array.from({ length: count }, () => capi(args)));
@@ -119,7 +96,8 @@ const limited = (name, limit, args) => ({
   name,
   make: prepare,
   run: ({ dir }) => shell(`${limit}; $CAPI ${args.map((word) => `'${word}'`).join(' ')}`, dir),
-  code: [0, 1, 2, 4],
+  code: [0, 2, 4],
+  says: /^error: too few file descriptors|^(?!error)/m,
   check: ({ result }) =>
     /Cannot find module|ERR_MODULE|core dumped|terminate called/.test(result.stderr)
       ? `it ends with ${result.stderr.slice(0, 200)}`
@@ -132,19 +110,20 @@ export const cases = [
     within: 90,
     make: prepare,
     run: async ({ capi }) => {
-      const first = capi(pretrain('--steps', '120'));
+      const first = capi(pretrain('--steps', '400'));
       let second;
       for (let i = 0; i < 12 && !/is in use by/.test(second?.stderr ?? ''); i++) {
-        second = await capi(pretrain('--steps', '120'));
+        second = await capi(pretrain('--steps', '400'));
         if (second.code === 0) break;
       }
       return { ...second, first: await first };
     },
-    code: [0, 2],
+    code: 2,
+    says: /run is in use by process \d+ on .* \(capi pretrain\), since/,
     check: ({ dir, result }) => {
       if (![result, result.first].some(({ code }) => code === 0)) return 'neither ended well';
       const n = lines(join(dir, 'run/metrics.jsonl')).length;
-      return n === 120 ? undefined : `${n} lines of metrics, 120 steps`;
+      return n === 400 ? undefined : `${n} lines of metrics, 400 steps`;
     },
   },
   {
@@ -211,6 +190,63 @@ export const cases = [
     run: ({ capi }) => capi(pretrain(), { env: { CAPI_LOCKS: 'names' } }),
     says: /trained 4 steps/,
   })),
+  ...[
+    { minutes: 0, code: 2, says: /run is in use by process 7 on another/ },
+    { minutes: 11, code: 0, says: /trained 4 steps/ },
+  ].map(({ minutes, code, says }) => ({
+    name: `a lock of another machine, renewed ${minutes} minutes ago, without the system's locks`,
+    make: (o) => {
+      prepare(o);
+      mkdirSync(join(o.dir, 'run'));
+      const file = join(o.dir, 'run/run.lock');
+      writeFileSync(file, '{"pid":7,"host":"another","start":"","doing":"capi pretrain"}');
+      const time = new Date(Date.now() - minutes * 60_000);
+      utimesSync(file, time, time);
+    },
+    run: ({ capi }) => capi(pretrain(), { env: { CAPI_LOCKS: 'names' } }),
+    code,
+    says,
+  })),
+  ...['system', 'names'].map((kind) => ({
+    name: `60 races of six processes for a dead lock, one holder each (${kind})`,
+    within: 60,
+    ci: true,
+    run: () => undefined,
+    check: async ({ dir }) => (await race({ dir, kind, rounds: 60, processes: 6 })).join('; ') || undefined,
+  })),
+  {
+    name: 'three reports of one ablation at once',
+    within: 60,
+    make: async (o) => {
+      prepare(o);
+      await o.capi(ablate());
+    },
+    run: ({ capi }) => several(capi, 3, ['report', 'grid', '--out', 'report']),
+    check: ({ dir, result }) => {
+      if (result.all.some(({ code }) => code !== 0)) return 'one of them failed';
+      const left = readdirSync(join(dir, 'report')).filter((name) => /partial|lock/.test(name));
+      return left.length === 0 ? undefined : `${left} are left`;
+    },
+  },
+  {
+    name: 'an ablation that is killed ends its children, and goes on',
+    within: 90,
+    make: async (o) => {
+      prepare(o);
+      const file = join(o.dir, 'grid.yaml');
+      writeFileSync(file, readFileSync(file, 'utf8').replace('train.steps: 2', 'train.steps: 600'));
+      await o.capi(ablate(), { signal: 'SIGKILL', after: /pretrain \d+\/|"stage":"pretrain/ });
+      await new Promise((resolve) => setTimeout(resolve, 4000));
+      const { stdout } = await shell(
+        `pgrep -f "$PWD/[g]rid" || pgrep -af "cell grid" | grep -c "$PWD"`,
+        o.dir,
+      );
+      writeFileSync(join(o.dir, 'left.txt'), stdout.trim() === '0' ? '' : stdout);
+    },
+    run: ablate(),
+    says: /seed 0: done/,
+    check: ({ dir }) => readFileSync(join(dir, 'left.txt'), 'utf8') || undefined,
+  },
   stop('SIGINT', 130),
   stop('SIGTERM', 130),
   stop('SIGHUP', 130),
@@ -269,7 +305,7 @@ export const cases = [
   ),
   pipe('standard error closed', '$CAPI pretrain tiny.yaml --out run 2>&-'),
   pipe('both closed', '$CAPI pretrain tiny.yaml --out run >&- 2>&-'),
-  pipe('output to a full device', '$CAPI pretrain tiny.yaml --out run > /dev/full', {
+  pipe('output to a full device', '$CAPI pretrain tiny.yaml --out run --quiet --json > /dev/full', {
     code: 4,
     says: /standard output cannot be written \(ENOSPC\)/,
   }),
@@ -322,5 +358,5 @@ export const cases = [
     check: ({ dir }) =>
       existsSync(join(dir, 'real/identity.json')) ? undefined : 'nothing lies behind the link',
   },
-  ...[24, 32, 48, 64].map((n) => limited(`${n} file descriptors`, `ulimit -n ${n}`, pretrain())),
+  ...[20, 24, 28, 32, 40, 48, 64].map((n) => limited(`${n} file descriptors`, `ulimit -n ${n}`, pretrain())),
 ];

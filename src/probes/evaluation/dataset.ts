@@ -65,6 +65,8 @@ export interface Watch {
   readonly signal?: AbortSignal;
   /** Reading threads; the default is that of readAll. Changes no result. */
   readonly workers?: number;
+  /** Hears what the store has to say. */
+  readonly onMessage?: (line: string) => void;
   /** Take nothing from the store (see storedParts). */
   readonly renewed?: Set<string>;
 }

@@ -298,6 +298,7 @@ async function evaluateHeld(
     ...(renewed ? { renewed } : {}),
     ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
     onStage: (stage: string, done: number, total: number) => o.watch?.onStage?.(label, stage, done, total),
+    onMessage: (text: string) => o.watch?.onMessage?.(text),
   };
   const shared = {
     engine,
