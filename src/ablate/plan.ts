@@ -10,6 +10,7 @@ import { resolveEngine } from '../pretrain/prepare.js';
 import { dataSettings } from '../probes/evaluation/card.js';
 import type { EvaluationData } from '../probes/evaluation/dataset.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
+import { refuseOtherLabels } from '../probes/evaluation/label_space.js';
 import { classNames } from '../probes/evaluation/labels.js';
 import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
@@ -215,6 +216,7 @@ async function evaluationData(
     { size: { height, width } },
   );
   refuseSameImages(sets, e.allow_overlap ?? false);
+  if (e.task === 'seg') refuseOtherLabels(sets);
   for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
     if (e.task === 'cls') classNames(source);
     else if (!source.labelMapClasses)

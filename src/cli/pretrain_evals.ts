@@ -8,6 +8,7 @@ import { sealedLine } from '../files/seal.js';
 import { appendLine } from '../files/write.js';
 import { modelSizes } from '../model/sizes.js';
 import { evaluate, openSets, SECTION } from '../probes/evaluation/evaluate.js';
+import { refuseOtherLabels } from '../probes/evaluation/label_space.js';
 import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 
@@ -41,6 +42,7 @@ export async function runEvaluations(
       { size: modelSizes(config) },
     );
     refuseSameImages(sets, entry.allow_overlap ?? false);
+    if (entry.task === 'seg') refuseOtherLabels(sets);
   }
   const dueAt = (entry: EvaluationEntry, step: number, last: boolean): boolean =>
     last || step % entry.every === 0;

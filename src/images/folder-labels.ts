@@ -50,7 +50,13 @@ export async function folderLabels(
   }
   const lists = listing.labelFiles.filter((name) => LABEL_FILES.includes(name));
   base.leftOut.push(...leftOut('label files that name none of the images', lists));
-  if (!byFolder) return { ...base, unlabelled: whyNone(part, files, loose, own) };
+  if (!byFolder) {
+    return {
+      ...base,
+      unlabelled: `${whyNone(part, files, loose, own)}${unread(listing)}`,
+      remarks: backslashes(part, files),
+    };
+  }
   const classes = known ?? own;
   const index = new Map(classes.map((name, i) => [name, i]));
   const strange = own.filter((name) => !index.has(name));
@@ -98,6 +104,25 @@ function alike(part: string, classes: readonly string[]): string[] {
   if (pairs.length === 0) return [];
   return [
     `${shown(part)} has classes whose names differ in upper and lower case or white space only: ${pairs.slice(0, 3).join(', ')}${pairs.length > 3 ? ', …' : ''}`,
+  ];
+}
+
+/** Lists that hold labels under names that are not read: labels.tsv, Labels.csv. */
+function unread({ leftOut }: Listing): string {
+  const lists = leftOut
+    .flatMap(({ examples }) => examples)
+    .filter((name) => /\.(csv|tsv|txt|jsonl?)$/i.test(name));
+  return lists.length === 0
+    ? ''
+    : `; labels are read from ${LABEL_FILES.join(' or ')} alone, not from ${quoted(lists)}`;
+}
+
+/** A remark on names that an archive made on Windows gave: `train\\cat\\1.png` is one name here, without folders. */
+function backslashes(part: string, files: readonly string[]): string[] {
+  const names = files.filter((file) => file.includes('\\'));
+  if (names.length === 0) return [];
+  return [
+    `${shown(part)} has ${names.length} images with a backslash in their names (${shown(names[0]!)}), which makes no folders here: unpack the archive again with a program that does, such as bsdtar or 7z`,
   ];
 }
 

@@ -56,12 +56,14 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
   }
   const ofTrain =
     split === 'test' && !holdOut && parts.train !== undefined ? join(root, parts.train) : undefined;
-  const known = ofTrain === undefined ? undefined : await labelsOf(ofTrain, await listFolder(ofTrain), {});
+  const training = ofTrain === undefined ? undefined : await listFolder(ofTrain);
+  const known = training && (await labelsOf(ofTrain!, training, {}));
+  if (known?.byFolder) refusePartsAsClasses(ofTrain!, known.classes ?? [], training!.files);
   const found = await labelsOf(part, listing, {
     ...(known?.classes ? { known: known.classes } : {}),
     ...(numbers ? { numbers } : {}),
   });
-  if (folder !== undefined && found.byFolder) refusePartsAsClasses(part, found.classes ?? []);
+  if (folder !== undefined && found.byFolder) refusePartsAsClasses(part, found.classes ?? [], listing.files);
   const chosen = holdOut ? sideOf(listing.files, found, holdOut, split as 'train' | 'test') : undefined;
   const files = chosen ? chosen.map((i) => listing.files[i]!) : listing.files;
   if (files.length === 0) {

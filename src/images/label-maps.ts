@@ -101,8 +101,8 @@ export function pairFiles(
     ),
     ...problem(`listed images that are not in ${folders.images}`, missing),
     ...problem('files beside the label maps that are no PNG', wanted ? [] : notPng),
-    ...problem('images that differ by their ending only', wanted ? [] : images.doubled),
-    ...problem('label maps that differ by their ending only', wanted ? [] : maps.doubled),
+    ...problem('images that differ by their ending or Unicode form only', wanted ? [] : images.doubled),
+    ...problem('label maps that differ by their ending or Unicode form only', wanted ? [] : maps.doubled),
   ];
   if (problems.length > 0) {
     throw new DataError(

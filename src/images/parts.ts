@@ -1,6 +1,6 @@
 // The parts of a data folder: train, val and test folders under their usual names, and names that look like parts where they would be classes.
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { DataError, UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
 import {
@@ -37,6 +37,20 @@ export function looksLikePart(name: string): PartName | undefined {
     partOf(word) ??
     partOf(word.replace(/^(the|my|images|imgs|img|dataset|data|seg|set|split|part)[\s_.-]+/, ''))
   );
+}
+
+/** Endings that stand for parts in medical collections: imagesTr, imagesTs. */
+const SHORT: Record<string, PartName> = { tr: 'train', ts: 'test' };
+
+/** The part that some word of a name says: `01_train`, `trainA`, `imagesTs`, `cats-test`. Alone it says little (`crash test`), two parts of a kind do. */
+function partInside(name: string): PartName | undefined {
+  const words = name
+    .replace(/([a-z])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z]+/)
+    .filter((word) => word !== '');
+  const short = words.length > 1 ? SHORT[words.at(-1)!] : undefined;
+  return short ?? words.map(partOf).find((part) => part !== undefined);
 }
 
 /** The folders of a data folder that are its parts; none where it is not divided. */
@@ -136,7 +150,9 @@ function refuseHiddenParts(root: string, { files }: { files: string[] }): void {
     if (b !== undefined) first.add(a!);
     if (rest.length > 0) second.add(b!);
   }
-  const alike = [...first].filter((name) => looksLikePart(name));
+  const inNames = new Set([...first].map(partInside));
+  const several = inNames.has('train') && (inNames.has('test') || inNames.has('val'));
+  const alike = [...first].filter((name) => looksLikePart(name) ?? (several ? partInside(name) : undefined));
   if (alike.length > 0) {
     throw new DataError(
       `${shown(root)} has ${quoted(alike)} among its class folders, which look${alike.length > 1 ? '' : 's'} like a part: call parts train, val and test. ${OTHERWISE}`,
@@ -152,12 +168,31 @@ function refuseHiddenParts(root: string, { files }: { files: string[] }): void {
   }
 }
 
-/** Throws DataError where the classes of a part are parts again: `train/train`, `train/test`. */
-export function refusePartsAsClasses(part: string, classes: readonly string[]): void {
+/**
+ * Throws DataError where the classes of a part are parts again: `train/train`, `train/test`, `train/val`. A class may be called train, as CIFAR-100
+ * has one, unless it holds folders.
+ */
+export function refusePartsAsClasses(
+  part: string,
+  classes: readonly string[],
+  files: readonly string[],
+): void {
   const alike = classes.map(partOf);
   if (new Set(alike.filter(Boolean)).size > 1 || (classes.length > 0 && alike.every(Boolean))) {
     throw new DataError(
       `${shown(part)} has ${quoted([...classes].filter((name) => partOf(name)))} where its classes should be: name the folder above the parts, or add ?parts=none where they are classes`,
+      { folder: part },
+    );
+  }
+  const inside = classes.filter((name) => {
+    const own = partOf(name);
+    const holdsFolders = () =>
+      files.some((file) => file.startsWith(`${name}/`) && file.split('/').length > 2);
+    return own !== undefined && (own !== 'train' || holdsFolders());
+  });
+  if (inside.length === 1 && classes.length > 1) {
+    throw new DataError(
+      `${shown(part)} has ${quoted(inside)} among its classes, which looks like a part: move it beside ${shown(basename(part))}/, or name the part itself with ?parts=none (folder:${shown(part)}?parts=none) where it is a class`,
       { folder: part },
     );
   }

@@ -90,6 +90,10 @@ describe('parts of a folder', () => {
     ['words', ['training_set/1.png', 'test_set/2.png'], "'test_set' and 'training_set'"],
     ['one of three', ['cats/1.png', 'dogs/1.png', 'Test images/2.png'], "'Test images' among"],
     ['prefixes', ['seg_train/1.png', 'data-test/2.png'], "'data-test'"],
+    ['numbered parts', ['01_train/1.png', '02_test/2.png'], "'01_train' and '02_test'"],
+    ['medical parts', ['imagesTr/1.png', 'imagesTs/2.png'], "'imagesTr' and 'imagesTs'"],
+    ['parts of domains', ['trainA/1.png', 'testA/2.png'], "'testA' and 'trainA'"],
+    ['parts of classes', ['cats-train/1.png', 'cats-test/2.png'], "'cats-test' and 'cats-train'"],
     [
       'parts inside of classes',
       ['cat/train/1.png', 'cat/test/2.png', 'dog/train/3.png'],
@@ -109,6 +113,19 @@ describe('parts of a folder', () => {
   it('parts of parts are no classes', async () => {
     const root = layout('nested', ['train/train/1.png', 'train/test/2.png', 'test/x/3.png']);
     expect(await refusal(`folder:${root}`)).toContain("has 'test' and 'train' where its classes should be");
+    const val = layout('val-inside', ['train/cat/1.png', 'train/dog/2.png', 'train/val/cat/3.png']);
+    expect(await refusal(`folder:${val}`)).toContain("has 'val' among its classes, which looks like a part");
+    put(join(val, 'test/cat/4.png'), '');
+    const asTest = openSource(`folder:${val}`, { split: 'test' });
+    await expect(asTest).rejects.toThrow(/train has 'val' among its classes/);
+    expect((await openSource(`folder:${val}/train?parts=none`)).classes).toEqual(['cat', 'dog', 'val']);
+    const again = layout('train-inside', ['train/cat/1.png', 'train/train/cat/2.png', 'test/cat/3.png']);
+    expect(await refusal(`folder:${again}`)).toContain("has 'train' among its classes");
+    const tubes = layout('tubes', ['train station/1.png', 'crash test/2.png', 'tram/3.png']);
+    expect(await refusal(`folder:${tubes}`)).toContain('?parts=none');
+    expect(
+      (await openSource(`folder:${layout('tube', ['test tube/1.png', 'flask/2.png'])}`)).classes,
+    ).toEqual(['flask', 'test tube']);
     const cifar = layout('cifar', ['train/train/1.png', 'train/whale/2.png', 'test/train/3.png']);
     expect((await openSource(`folder:${cifar}`)).classes).toEqual(['train', 'whale']);
   });

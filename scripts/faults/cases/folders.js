@@ -1,6 +1,6 @@
 // Data folders as people have them: parts under any name, thumbnails, stray files, links, the same images twice, paths with odd characters.
 
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const part = 'folders';
@@ -61,6 +61,41 @@ export const cases = [
     make: both('val', 'test'),
     run: show('folder:data?split=val'),
     says: /images +4/,
+  },
+  ...[
+    ['01_train', '02_test'],
+    ['imagesTr', 'imagesTs'],
+    ['trainA', 'testA'],
+  ].map(([train, test]) =>
+    refuses(`${train} and ${test} look like parts`, both(train, test), /which look like a part/),
+  ),
+  refuses(
+    'val inside of train',
+    tree('train/a/1.png', 'train/b/2.png', 'train/val/a/3.png', 'test/a/4.png'),
+    /train has 'val' among its classes, which looks like a part/,
+  ),
+  {
+    name: 'a list of labels that is not read',
+    make: async ({ dir, make }) => {
+      make.file(join(dir, 'knn.yaml'), make.KNN);
+      for (const [i, path] of ['train/1.png', 'train/2.png', 'test/3.png'].entries())
+        await make.image(join(dir, 'data', path), { seed: i + 1 });
+      for (const p of ['train', 'test']) make.file(join(dir, 'data', p, 'labels.tsv'), '1.png\ta\n');
+    },
+    run: evaluate('folder:data'),
+    code: 4,
+    says: /labels\.csv or labels\.txt alone, not from 'labels\.tsv'/,
+  },
+  {
+    name: 'names with backslashes, from an archive made on Windows',
+    make: async ({ dir, make }) => {
+      for (const [i, name] of ['train\\a\\1.png', 'test\\a\\2.png'].entries()) {
+        await make.image(join(dir, 'data', `${i}.png`), { ...IMAGE, seed: i + 1 });
+        renameSync(join(dir, 'data', `${i}.png`), join(dir, 'data', name));
+      }
+    },
+    run: show('folder:data'),
+    says: /2 images with a backslash in their names/,
   },
   refuses(
     'Train and train at once',

@@ -59,7 +59,7 @@ export const cases = [
   pairing(
     'two images of one name',
     ({ make, data }) => make.image(join(data, 'images/train/train0.jpg')),
-    /images that differ by their ending only/,
+    /images that differ by their ending or Unicode form only/,
   ),
   pairing(
     'a label map as JPEG',
@@ -117,6 +117,44 @@ export const cases = [
     run: evaluate('seg', PAIRS),
     code: 4,
     says: /no pixel of .* counts/,
+  },
+  {
+    name: 'names of the test labels in another order',
+    ci: true,
+    make: pairs(({ dir, make }) => {
+      make.file(join(dir, 'a.txt'), 'ground\nred\ngreen\nblue\n');
+      make.file(join(dir, 'b.txt'), 'ground\nblue\ngreen\nred\n');
+    }),
+    run: evaluate(
+      'seg',
+      'pairs:data/images,data/labels?names=a.txt',
+      'pairs:data/images,data/labels?names=b.txt',
+    ),
+    code: 4,
+    says: /label maps of .* are not those of .* label 1 is 'blue', not 'red'/,
+  },
+  {
+    name: 'another number of classes in the test part',
+    make: pairs(),
+    run: evaluate('seg', PAIRS, 'pairs:data/images,data/labels?classes=5'),
+    code: 4,
+    says: /5 classes, not 4/,
+  },
+  {
+    name: 'other ignored labels in the test part',
+    make: pairs(),
+    run: evaluate('seg', PAIRS, `${PAIRS}&ignore=0,255`),
+    code: 4,
+    says: /0, 255 is ignored, not 255/,
+  },
+  {
+    name: 'a class that the test maps have and the training maps lack',
+    make: pairs(async ({ make, data }) => {
+      await flatMap(make, join(data, 'labels/test/test0.png'), 4);
+    }),
+    run: evaluate('seg', 'pairs:data/images,data/labels?classes=5'),
+    code: 0,
+    says: /no training image has pixels of 1 of the 4 classes of .* \(4\): no head can say them/,
   },
   {
     name: 'a class without pixels in the test part',

@@ -29,6 +29,7 @@ import { type Remarks, remark } from './data_notes.js';
 import { chooseData, type EvaluationData } from './dataset.js';
 import { classificationEntries, type Entries } from './entries.js';
 import { floorSpecs } from './floors.js';
+import { refuseOtherLabels } from './label_space.js';
 import { classNames, trainLabels } from './labels.js';
 import { refuseRecorded, refuseSameImages } from './overlap_notes.js';
 import { writePredictions } from './predictions.js';
@@ -113,8 +114,10 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
       sets ??= await openSets(o, encoder, reading(o));
-      if (i === 0 && o.task === 'seg')
+      if (i === 0 && o.task === 'seg') {
+        refuseOtherLabels(sets);
         await comparePalettes([sets.train, ...sets.tests.map(({ data }) => data)]);
+      }
       refuseSameImages(sets, o.allowOverlap ?? false);
       const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
       done.push({ label: text, floor, ...made });

@@ -18,9 +18,10 @@ export function classNames(source: ImageSource): string[] {
 
 /**
  * Labels of the chosen images: one, or none.
- * @throws DataError where images have several, since heads learn one, and where all labels are of one class
+ * @throws DataError where there are no classes or no labels, where images have several, since heads learn one, and where all labels are of one class
  */
 export function trainLabels({ source, indices }: EvaluationData): SampleLabels[] {
+  classNames(source);
   const labels = Array.from(indices, (i) => [...labelsOf(source, i)]);
   const several = [...labels.keys()].filter((at) => labels[at]!.length > 1);
   if (several.length > 0) {
@@ -31,6 +32,9 @@ export function trainLabels({ source, indices }: EvaluationData): SampleLabels[]
     );
   }
   const classes = new Set(labels.flat());
+  if (classes.size === 0) {
+    throw new DataError(`none of the ${indices.length} training images of ${source.uri} has a label`);
+  }
   if (classes.size === 1) {
     throw new DataError(
       `all ${indices.length} training images of ${source.uri} with a label are of one class (${source.classes?.[[...classes][0]!]}): there is nothing to tell apart`,

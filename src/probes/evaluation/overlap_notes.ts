@@ -31,7 +31,7 @@ export function refuseSameImages({ train, tests }: ComparedSets, allow: boolean)
   const { source } = same.data;
   const n = source.length;
   throw new DataError(
-    `the training and the test images are the same ${n} images of ${source.uri} (for example ${source.name(0)}): ${otherwise(source.uri, source.split)}, or ${ALLOW}`,
+    `the training and the test images are the same ${n} images of ${source.uri} (for example ${source.name(0)}): ${otherwise(source.uri, source.split)}, or ${ALLOW}${(source.remarks ?? []).map((remark) => `; ${remark}`).join('')}`,
     { train: train.source.uri, test: source.uri, same: n, images: n },
   );
 }

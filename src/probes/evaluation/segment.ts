@@ -14,6 +14,8 @@ export type SegmentRequest = Omit<ClassifyRequest, 'protocol'> & { readonly prot
 export interface SegmentOutcomes {
   readonly heads: readonly SegmentationResult[];
   readonly oracle: Readonly<Record<string, TestCounts>>;
+  /** Pixels of the training images by label id. */
+  readonly learnt: Float64Array;
 }
 
 /** Number of label map classes. */
@@ -39,6 +41,7 @@ export async function segmentEncoder(request: SegmentRequest): Promise<SegmentOu
   };
   const classes = mapClasses(train.source);
   const ignore = train.source.ignoreLabels ?? [];
+  let learnt = new Float64Array(256);
   try {
     const sets = new Map<string, Promise<PatchRows>>();
     const open = (test: TestData): Promise<PatchRows> => {
@@ -61,6 +64,9 @@ export async function segmentEncoder(request: SegmentRequest): Promise<SegmentOu
         tests: tests.map((test) => ({ name: test.name, open: () => open(test) })),
         state: request.state,
         ...(watch?.signal ? { signal: watch.signal } : {}),
+        onTrainingPixels: (counts) => {
+          learnt = Float64Array.from(counts);
+        },
         onProgress: (text, share) => watch?.onStage?.(text, Math.round(100 * share), 100),
       },
       protocol,
@@ -75,7 +81,7 @@ export async function segmentEncoder(request: SegmentRequest): Promise<SegmentOu
         ignore,
       });
     }
-    return { heads, oracle };
+    return { heads, oracle, learnt };
   } finally {
     for (const file of opened) await file.close();
   }

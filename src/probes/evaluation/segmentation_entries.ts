@@ -29,7 +29,7 @@ const metricName = (metric: SegmentationMetric): Pick<Result, 'metric' | 'conven
  * @throws DataError for a test set of which no pixel counts
  */
 export function segmentationEntries(
-  { heads, oracle }: SegmentOutcomes,
+  { heads, oracle, learnt }: SegmentOutcomes,
   tests: readonly TestData[],
   source: ImageSource,
   pixels: number,
@@ -47,7 +47,13 @@ export function segmentationEntries(
     notCounted: [],
   };
   for (const { name } of tests) {
-    const { notes, share } = countedNotes(oracle[name]!.counts, { name, pixels, classes: names, ignore });
+    const { notes, share } = countedNotes(oracle[name]!.counts, {
+      name,
+      pixels,
+      classes: names,
+      ignore,
+      learnt,
+    });
     entries.notes.push(...notes);
     entries.notCounted!.push(share);
   }
@@ -92,9 +98,15 @@ export function segmentationEntries(
 /** Which share of a test set's pixels no score counts, and what is said of the classes that the others are of. */
 function countedNotes(
   counts: ImageCounts,
-  set: { name: string; pixels: number; classes: readonly string[]; ignore: readonly number[] },
+  set: {
+    name: string;
+    pixels: number;
+    classes: readonly string[];
+    ignore: readonly number[];
+    learnt: Float64Array;
+  },
 ): { notes: string[]; share: number } {
-  const { name, pixels, classes, ignore } = set;
+  const { name, pixels, classes, ignore, learnt } = set;
   const byClass = new Float64Array(counts.classes);
   counts.truth.forEach((n, at) => {
     byClass[at % counts.classes]! += n;
@@ -114,6 +126,12 @@ function countedNotes(
   }
   const scored = classes.map((_, c) => c).filter((c) => !ignore.includes(c));
   const there = scored.filter((c) => byClass[c]! > 0);
+  const strange = there.filter((c) => learnt[c] === 0).map((c) => classes[c]!);
+  if (strange.length > 0) {
+    notes.push(
+      `no training image has pixels of ${strange.length} of the ${there.length} classes of ${name} (${strange.slice(0, 3).join(', ')}${strange.length > 3 ? ', …' : ''}): no head can say them`,
+    );
+  }
   const lacking = scored.filter((c) => byClass[c] === 0).map((c) => classes[c]!);
   if (there.length === 1) {
     notes.push(

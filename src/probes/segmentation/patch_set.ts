@@ -38,6 +38,8 @@ export interface SegmentationRequest {
   readonly memory?: number;
   readonly state?: HeadState;
   readonly signal?: AbortSignal;
+  /** Hears once how many pixels of the training images, selection included, have each label id from 0 to 255. */
+  readonly onTrainingPixels?: (counts: Float64Array) => void;
   /** What is being done and the share of it that is done, in [0, 1]. */
   readonly onProgress?: (text: string, share: number) => void;
 }

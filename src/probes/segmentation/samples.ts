@@ -46,11 +46,15 @@ export async function prepareTraining(
     );
   }
   const modal = new Uint8Array(train.labels.count);
+  const counts = new Float64Array(256);
   for (let first = 0; first < modal.length; first += BLOCK_ROWS) {
     stopIfAsked(request);
     const count = Math.min(BLOCK_ROWS, modal.length - first);
-    modal.set(modalLabels(await train.labels.read(first, count), pixels), first);
+    const labels = await train.labels.read(first, count);
+    modal.set(modalLabels(labels, pixels), first);
+    for (let i = 0; i < labels.length; i++) counts[labels[i]!]!++;
   }
+  request.onTrainingPixels?.(counts);
   const rowsOf = (images: Int32Array): Int32Array => {
     const rows = new Int32Array(images.length * patches);
     for (let i = 0; i < rows.length; i++)

@@ -4,6 +4,7 @@ import { DataError } from '../../../src/errors.js';
 import type { ImageSource } from '../../../src/images/index.js';
 import { dataNotes } from '../../../src/probes/evaluation/data_notes.js';
 import { chooseData, type EvaluationData } from '../../../src/probes/evaluation/dataset.js';
+import { refuseOtherLabels } from '../../../src/probes/evaluation/label_space.js';
 import { classNames, trainLabels } from '../../../src/probes/evaluation/labels.js';
 import {
   overlapNotes,
@@ -157,6 +158,13 @@ describe('labels', () => {
     expect((await failure(async () => classNames(why))).message).toContain('(for a reason)');
   });
 
+  it('none at all are refused with what the folder says of them', async () => {
+    const none = await labelled('x', ['cat', 'dog'], [[], []]);
+    expect((await failure(async () => trainLabels(none))).message).toContain('none of the 2 training images');
+    const why = await data(pictures('x', [1, 2], { unlabelled: 'labels.tsv is not read' }));
+    expect((await failure(async () => trainLabels(why))).message).toContain('(labels.tsv is not read)');
+  });
+
   it('what they do not cover is said', async () => {
     const classes = ['ant', 'bee', 'cow', 'dog'];
     const train = await labelled('train', classes, [[0], [1], [2], []], {
@@ -183,5 +191,38 @@ describe('labels', () => {
     expect(dataNotes('cls', { train, tests: [{ name: 'own', data: own }] })).toContain(
       'predictions of own go among its own 2 of 4 classes alone (classes=own)',
     );
+  });
+});
+
+describe('label maps of training and test images', () => {
+  const maps = (uri: string, labelMapClasses: string[], ignoreLabels: number[] = [255]) => ({
+    source: pictures(uri, [1], { labelMapClasses, ignoreLabels }),
+  });
+  const refusal = (a: ReturnType<typeof maps>, b: ReturnType<typeof maps>) => {
+    try {
+      refuseOtherLabels({ train: a, tests: [{ name: 'test', data: b }] });
+      return 'fits';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const train = maps('train', ['sky', 'car', 'dog']);
+
+  it('fit where numbers mean the same classes', () => {
+    expect(refusal(train, maps('b', ['sky', 'car', 'dog']))).toBe('fits');
+    expect(refusal(train, maps('b', ['0', '1', '2']))).toBe('fits');
+    const accents = [maps('a', ['caf\u00e9'], [0, 255]), maps('b', ['cafe\u0301'], [255, 0])] as const;
+    expect(refusal(...accents)).toBe('fits');
+  });
+
+  it('are refused where they mean others', () => {
+    expect(refusal(train, maps('b', ['sky', 'dog', 'car']))).toMatch(
+      /of test .* label 1 is 'dog', not 'car'/,
+    );
+    expect(refusal(train, maps('b', ['0', '1', '2', '3']))).toContain('4 classes, not 3');
+    expect(refusal(train, maps('b', ['sky', 'car', 'dog'], [0, 255]))).toContain(
+      '0, 255 is ignored, not 255',
+    );
+    expect(refusal(train, maps('b', ['sky', 'car', 'dog'], []))).toContain('nothing is ignored, not 255');
   });
 });
