@@ -154,7 +154,7 @@ export const cases = [
     }),
     run: evaluate('seg', 'pairs:data/images,data/labels?classes=5'),
     code: 0,
-    says: /no training image has pixels of 1 of the 4 classes of .* \(4\): no head can say them/,
+    says: /no training image has pixels of 1 of the 5 classes of .* \(4\): no head can say them/,
   },
   {
     name: 'a class without pixels in the test part',

@@ -34,6 +34,14 @@ export function dataNotes(task: 'cls' | 'seg', { train, tests }: NotedSets): str
   for (const { source } of [train, ...tests.map(({ data }) => data)]) {
     for (const line of sourceNotes(source)) add(line);
   }
+  const rangeOf = ({ source }: EvaluationData): string =>
+    source.settings?.range === undefined ? 'all of their kind' : `${source.settings.range}`;
+  for (const { name, data } of tests) {
+    if (rangeOf(data) === rangeOf(train)) continue;
+    add(
+      `values from black to white are ${rangeOf(data)} in ${name}, but ${rangeOf(train)} in the training images (range=): brightness differs between them`,
+    );
+  }
   if (task === 'cls') for (const line of labelNotes({ train, tests })) add(line);
   return notes;
 }

@@ -21,7 +21,6 @@ export function classNames(source: ImageSource): string[] {
  * @throws DataError where there are no classes or no labels, where images have several, since heads learn one, and where all labels are of one class
  */
 export function trainLabels({ source, indices }: EvaluationData): SampleLabels[] {
-  classNames(source);
   const labels = Array.from(indices, (i) => [...labelsOf(source, i)]);
   const several = [...labels.keys()].filter((at) => labels[at]!.length > 1);
   if (several.length > 0) {
@@ -33,6 +32,7 @@ export function trainLabels({ source, indices }: EvaluationData): SampleLabels[]
   }
   const classes = new Set(labels.flat());
   if (classes.size === 0) {
+    classNames(source);
     throw new DataError(`none of the ${indices.length} training images of ${source.uri} has a label`);
   }
   if (classes.size === 1) {

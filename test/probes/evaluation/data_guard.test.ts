@@ -187,6 +187,10 @@ describe('labels', () => {
       'all counted images of one are of one class (cow): a head that always says so scores 100 %',
     ]);
     expect(dataNotes('seg', { train, tests })).toHaveLength(2);
+    const deep = await labelled('deep', classes, [[0], [1]], { settings: { range: [0, 4095] } });
+    const read = dataNotes('seg', { train, tests: [{ name: 'deep', data: deep }] });
+    expect(read.at(-1)).toMatch(/black to white are 0,4095 in deep, but all of their kind in the training/);
+    expect(dataNotes('seg', { train: deep, tests: [{ name: 'deep', data: deep }] })).toEqual([]);
     const own = await labelled('own', ['ant', 'cow'], [[0], [1]], { amongOwn: true });
     expect(dataNotes('cls', { train, tests: [{ name: 'own', data: own }] })).toContain(
       'predictions of own go among its own 2 of 4 classes alone (classes=own)',
