@@ -57,7 +57,7 @@ function words(key: string, values: readonly string[]): NamedAxis {
 }
 
 /** Keys that no axis can vary: seeds and threads are the grid's, and the rest changes no number. */
-const RESERVED = [/^seed$/, /^engine\./, /^health\./, /^checkpoint\./, /^evals$/];
+const RESERVED = [/^seed$/, /^(engine|health|checkpoint)(\.|$)/, /^evals(\.|$)/];
 
 /**
  * Refuses an axis that does not exist.

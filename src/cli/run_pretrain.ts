@@ -149,7 +149,7 @@ function closing(s: {
   warnings?: readonly string[];
 }): string {
   return (
-    `trained ${s.steps} steps at ${s.images_per_second} img/s: ${Number.isNaN(s.loss.capi) ? 'loss not known, since metrics.jsonl has no line of the last step' : `loss ${s.loss.capi.toFixed(4)}`}` +
+    `trained ${s.steps} steps at ${s.images_per_second} img/s: ${Number.isNaN(s.loss.capi) ? 'loss not known, since the last step gave NaN or has no line in metrics.jsonl' : `loss ${s.loss.capi.toFixed(4)}`}` +
     `${shown(', clustering ', s.loss.clustering, 4)}${shown(', target entropy ', s.target_entropy, 3)}\n` +
     `run        ${s.run}\ncheckpoint ${s.checkpoint}\n${(s.warnings ?? []).map((text) => `warning    ${text}\n`).join('')}`
   );

@@ -3,6 +3,9 @@ import { CapiError, DataError, InterruptedError } from '../errors.js';
 import { shown } from '../files/text.js';
 import type { FrozenEncoder, FrozenFeatures } from './frozen.js';
 
+/** Squares of features and sums of them over images are taken in float32, which ends at 3.4e38. */
+const LARGEST = 1e15;
+
 /**
  * Runs the encoder on a batch of which the first `count` images are used, the others being padding, and checks that their features are finite.
  * @param imageOf how the user knows image i of the batch
@@ -28,7 +31,7 @@ export async function finiteFeatures(
 
 /**
  * Checks every part of the features of the first `count` images of a batch.
- * @throws DataError that names the encoder, the first such image, the part, and how many of its values are not finite
+ * @throws DataError that names the encoder, the first such image, the part, and how many of its values are not finite, or the value that is too large
  */
 function checkFinite(
   { name }: Pick<FrozenEncoder, 'name'>,
@@ -44,9 +47,15 @@ function checkFinite(
     const used = per * count;
     for (let i = 0; i < used; i++) {
       const value = values[i]!;
-      if (value - value === 0) continue; // finite: of NaN and the infinities the difference is NaN
+      if (value <= LARGEST && value >= -LARGEST) continue; // NaN is neither
       const image = Math.floor(i / per);
       const own = values.subarray(image * per, (image + 1) * per);
+      if (Number.isFinite(value)) {
+        throw new DataError(
+          `encoder ${shown(name)} gives ${value.toExponential(1)} for image ${shown(imageOf(image))} (in its ${part}): squares of such values overflow in float32, and heads that normalise would see nothing; scale its features`,
+          { encoder: name, image: imageOf(image), part, value },
+        );
+      }
       const wrong = own.reduce((n, v) => (Number.isFinite(v) ? n : n + 1), 0);
       throw new DataError(
         `encoder ${shown(name)} gives ${Number.isNaN(value) ? 'NaN' : 'infinity'} for image ${shown(imageOf(image))}: ${wrong} of the ${per} values of its ${part} are not finite, so no score of it means anything; mend the encoder, or leave the image out`,

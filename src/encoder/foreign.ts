@@ -46,14 +46,13 @@ export async function openForeign(
     const trial = await model.run(new Uint8Array(size.height * size.width * 3).fill(128), 1);
     const isOwn = size.height === own.height && size.width === own.width;
     const name = specText(spec, { adapter: written, size: isOwn ? undefined : sizeText(size) });
-    if (!options.own) {
-      const run = async (images: Uint8Array, n: number) => featuresOf(await model.run(images, n));
-      await testSelf({ name, size, ...facts, run });
-    }
+    const run = async (images: Uint8Array, n: number) => featuresOf(await model.run(images, n));
+    const notes = options.own ? [] : await testSelf({ name, size, ...facts, run });
     const { normalise } = adapter;
     return {
       name,
       kind: 'onnx',
+      ...(notes.length > 0 ? { notes } : {}),
       weightsHash: hash,
       size,
       patch: adapter.patch,

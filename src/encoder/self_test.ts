@@ -26,9 +26,10 @@ export interface SelfTest {
  * Runs one image alone twice, then at the first and fourth place of a batch of five whose others have another brightness and contrast.
  * There it is opposite itself in no mirrored batch and shares no pair with itself, so that an encoder that mixes images in pairs is found as well.
  * Values that are not finite are let pass where all runs have them: the images of an evaluation are what they are judged by.
+ * @returns what is odd about an encoder that agrees with itself
  * @throws DataError with the difference where the features of the image are not the same each time
  */
-export async function testSelf(o: SelfTest): Promise<void> {
+export async function testSelf(o: SelfTest): Promise<string[]> {
   const { height, width } = o.size;
   const bytes = height * width * 3;
   const image = picture(bytes, width, 0, 1);
@@ -39,6 +40,7 @@ export async function testSelf(o: SelfTest): Promise<void> {
   const again = copied(await o.run(image, 1));
   const beside = copied(await o.run(batch, 5));
   const most = o.reduced ? MOST.reduced : MOST.full;
+  const notes: string[] = [];
   for (const part of ['patches', 'global', 'registers'] as const) {
     const [one, two, five] = [alone[part], again[part], beside[part]];
     if (!one || !two || !five) continue;
@@ -48,7 +50,11 @@ export async function testSelf(o: SelfTest): Promise<void> {
     const places = Math.max(
       ...[0, 3].map((i) => difference(one, five.subarray(i * per, (i + 1) * per)) / spread),
     );
-    if (twice <= most && places <= most) continue;
+    if (twice <= most && places <= most) {
+      if ([1, 2].every((i) => difference(one, five.subarray(i * per, (i + 1) * per)) === 0))
+        notes.push(`its ${part} are the same for three images that are not alike: it may not read its image`);
+      continue;
+    }
     const how =
       twice > most
         ? `of one image given twice differ by ${share(twice)}`
@@ -59,6 +65,12 @@ export async function testSelf(o: SelfTest): Promise<void> {
       { encoder: o.name, part, twice, places, most },
     );
   }
+  const training = o.suspects.filter((text) => /BatchNormalization/.test(text));
+  if (training.length > 0)
+    notes.push(
+      `its graph has ${shown(training.join(', '))}: each image is normalised by its own statistics, not by those of training`,
+    );
+  return notes;
 }
 
 const share = (x: number): string =>

@@ -57,6 +57,7 @@ export function officialNames(path: string, names: Iterable<string>, which: Weig
   for (const name of given) {
     const short = name.replace(ADDED, '').replace(/^\./, '');
     const [, prefix, rest] = OURS.exec(short) ?? [];
+    if (/(^|\.)n_averaged$/.test(short)) continue; // torch's AveragedModel counts its averages beside the model
     if (prefix === undefined || rest === undefined) {
       strangers.push([short, name]);
       continue;

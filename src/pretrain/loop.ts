@@ -291,7 +291,8 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
 
       badSteps = isFiniteStep(report) ? 0 : badSteps + 1;
       if (badSteps > 0) log.say(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);
-      if (badSteps > config.health.max_bad_steps) {
+      // a run that ends among such steps has no more of them to wait for
+      if (badSteps > config.health.max_bad_steps || (last && badSteps > 1)) {
         throw await diverged(
           `NaN or infinity in ${badSteps} steps in a row, up to step ${step + 1}`,
           checkpoints,

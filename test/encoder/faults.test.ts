@@ -69,6 +69,13 @@ describe('features that are not finite', () => {
       Number.NEGATIVE_INFINITY,
       /infinity for image image 2: 1 of the 6 values of its registers/,
     ],
+    [
+      'a value whose square overflows',
+      'patches',
+      13,
+      -1e38,
+      /gives -1\.0e\+38 for image image 1 \(in its patches\): squares of such values overflow/,
+    ],
   ])('in %s name encoder and image', async (_, part, at, bad, message) => {
     await expect(
       run(
@@ -157,6 +164,13 @@ describe('an encoder that disagrees with itself', () => {
     expect(error).toBeInstanceOf(DataError);
     expect(error.message).toMatch(message);
     expect(error.message).not.toContain('\n');
+  });
+
+  it('may be odd all the same, which is noted', async () => {
+    const nodes = [node('Sub', ['means', 'means'], 'maps')];
+    const constant = await openFrozen(writeEncoder(fresh(), { nodes }), { engine, batch: 3 });
+    expect(constant.notes).toEqual([expect.stringContaining('the same for three images')]);
+    await constant.close();
   });
 
   it.each<[string, Parameters<typeof writeEncoder>[1]]>([

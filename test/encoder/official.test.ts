@@ -131,6 +131,12 @@ describe('names', () => {
 });
 
 describe('of several models in a file', () => {
+  it('the counter of an AveragedModel is no part of it', () => {
+    const own = 'model_ema.module.backbone.mask_token';
+    const { names } = officialNames('x.pth', ['model_ema.n_averaged', own], 'ema');
+    expect([...names]).toEqual([['backbone.mask_token', own]]);
+  });
+
   const taken = (prefixes: string[], which: WeightsName = 'ema') => {
     const names = prefixes.flatMap((p) => [`${p}backbone.mask_token`, `${p}head.last_layer.weight_g`]);
     const all = ['optimizer.state.0.exp_avg', 'optimizer.state.backbone.mask_token.exp_avg', 'rng', ...names];

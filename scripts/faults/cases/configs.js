@@ -178,6 +178,14 @@ export const cases = [
     says: /far below clustering\.prototypes 64.*what helps/,
   },
   {
+    name: 'a run that ends among steps of NaN has diverged',
+    ci: true,
+    make: tiny,
+    run: ['pretrain', 'tiny.yaml', '--out', 'r', '--steps', '6', '--set', 'optim.lr=1e20'],
+    code: 3,
+    says: /training diverged: NaN or infinity in \d+ steps in a row/,
+  },
+  {
     name: 'a teacher that does not move is a warning',
     ci: true,
     make: tiny,

@@ -179,11 +179,16 @@ export const cases = [
     },
     { ci: true, says: /beside three others/ },
   ),
+  onnx(
+    'features whose squares overflow',
+    { nodes: [m.node('Mul', ['means', 'much'], 'maps')], initializer: [m.floats('much', [1e30], [])] },
+    { says: /squares of such values overflow/ },
+  ),
   onnx('a fixed batch', { batch: 2 }, { code: 0 }),
   onnx(
     'constant features',
     { nodes: [m.node('Sub', ['means', 'means'], 'maps')] },
-    { code: 0, says: /are equal: they have no principal components/ },
+    { code: 0, says: /are equal: they have no principal components|the same for three images/ },
   ),
   onnx('a loop without end', endless, {
     ci: true,
