@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sealedText } from '../../src/files/seal.js';
 import { encodePng } from '../../src/images/index.js';
 import { ORIGIN_COLUMNS } from '../../src/report/formats/rows.js';
 import { comparableCells, tinyProtocol } from '../support/cells.js';
@@ -223,8 +224,10 @@ describe('kills', () => {
     const out = at('stopped');
     const long = gridFile('long', 'arms: { a: { registers: 0 } }\nseeds: 1', 400);
     const { child, ended } = start('--grid', long, '--out', out, '--jobs', '2');
-    for (let i = 0; i < 200 && !existsSync(join(out, 'runs')); i++) await sleep(50);
-    await sleep(1500);
+    const training = (): boolean =>
+      existsSync(join(out, 'runs')) &&
+      readdirSync(join(out, 'runs')).some((run) => existsSync(join(out, 'runs', run, 'metrics.jsonl')));
+    while (!training() && child.exitCode === null) await sleep(50);
     child.kill('SIGINT');
     const { code, stderr } = await ended;
     expect(code, stderr).toBe(130);
@@ -303,7 +306,7 @@ describe('capi reproduce', () => {
     };
     expect(reproduced).toBe(true);
     expect(scores.every(({ verdict }) => verdict === 'equal')).toBe(true);
-    const record = JSON.parse(readFileSync(file, 'utf8'));
+    const { sha256, ...record } = JSON.parse(readFileSync(file, 'utf8'));
     for (const r of record.results) {
       r.value += 0.3;
       if (r.interval) r.interval = { low: r.interval.low + 0.3, high: r.interval.high + 0.3 };
@@ -311,7 +314,11 @@ describe('capi reproduce', () => {
     const changed = join(folder, 'changed');
     rmSync(changed, { recursive: true, force: true });
     const copy = join(at('again'), 'cell.json'); // the run is there: only the verdict is new
-    writeFileSync(copy, JSON.stringify(record));
+    writeFileSync(copy, JSON.stringify({ ...record, sha256 }));
+    const edited = capi(['reproduce', copy, '--out', at('again'), '--json']);
+    expect(edited.code).toBe(4);
+    expect(edited.stdout).toMatch(/was changed after it was written/);
+    writeFileSync(copy, sealedText({ ...record, counts: null })); // as another machine might have had it, its counts lost
     const judged = capi(['reproduce', copy, '--out', at('again'), '--json']);
     expect(judged.code).toBe(1);
     expect(
@@ -353,8 +360,12 @@ describe('refusals and looks', () => {
     const run = capi(['ablate', '--grid', grid, '--out', out, '--status']);
     expect(run.code).toBe(4);
     expect(run.stderr).toMatch(
-      /cell\.json cannot be read as a cell of capi ablate: .*Delete its folder to run the cell again/,
+      /cell\.json is torn \(.*\): Delete its folder to run the cell again, or restore it/,
     );
+    writeFileSync(file, '{\n "schema": 2,'); // as a kill leaves one of ours
+    const torn = capi(['ablate', '--grid', grid, '--out', out, '--status']);
+    expect(torn.code, torn.stderr).toBe(0);
+    expect(torn.stdout).toMatch(/stopped .*cell\.json is torn .*The same command makes it again/);
   });
 
   it('--dry-run counts evaluations where their data is here, and writes nothing', () => {

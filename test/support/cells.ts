@@ -11,7 +11,7 @@ export function comparableCells(folder: string): Record<string, unknown> {
       .sort()
       .map((id) => {
         const record = JSON.parse(readFileSync(join(cells, id, 'cell.json'), 'utf8'));
-        const { created, seconds, environment, commands, run, ...rest } = record;
+        const { created, seconds, environment, commands, run, sha256, ...rest } = record; // sha256: of all of it
         const { seconds: training, ...own } = run;
         return [id, { ...rest, run: own }];
       }),
