@@ -300,19 +300,14 @@ describe('capi reproduce', () => {
     const file = join(whole, 'cells', id, 'cell.json');
     const run = capi(['reproduce', file, '--out', at('again'), '--json']);
     expect(run.code, run.stdout + run.stderr).toBe(0);
-    const { reproduced, scores } = JSON.parse(run.stdout) as {
-      reproduced: boolean;
-      scores: { verdict: string }[];
-    };
+    const { reproduced, scores } = JSON.parse(run.stdout);
     expect(reproduced).toBe(true);
-    expect(scores.every(({ verdict }) => verdict === 'equal')).toBe(true);
+    expect(new Set(scores.map((s: { verdict: string }) => s.verdict))).toEqual(new Set(['equal']));
     const { sha256, ...record } = JSON.parse(readFileSync(file, 'utf8'));
     for (const r of record.results) {
       r.value += 0.3;
       if (r.interval) r.interval = { low: r.interval.low + 0.3, high: r.interval.high + 0.3 };
     }
-    const changed = join(folder, 'changed');
-    rmSync(changed, { recursive: true, force: true });
     const copy = join(at('again'), 'cell.json'); // the run is there: only the verdict is new
     writeFileSync(copy, JSON.stringify({ ...record, sha256 }));
     const edited = capi(['reproduce', copy, '--out', at('again'), '--json']);
@@ -321,9 +316,7 @@ describe('capi reproduce', () => {
     writeFileSync(copy, sealedText({ ...record, counts: null })); // as another machine might have had it, its counts lost
     const judged = capi(['reproduce', copy, '--out', at('again'), '--json']);
     expect(judged.code).toBe(1);
-    expect(
-      JSON.parse(judged.stdout).scores.some(({ verdict }: { verdict: string }) => verdict === 'outside'),
-    ).toBe(true);
+    expect(judged.stdout).toContain('"verdict": "outside"');
   });
 });
 
