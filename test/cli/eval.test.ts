@@ -107,7 +107,10 @@ describe('capi eval', () => {
       comparisons: { difference: object; differ: boolean }[];
     };
     for (const { difference, differ } of comparisons) {
-      expect(difference).toEqual({ value: 0, low: 0, high: 0 });
+      // Alike on every image, which so many images can show only so closely.
+      expect(difference.value).toBe(0);
+      expect(difference.high).toBeGreaterThan(0);
+      expect(difference.low).toBeCloseTo(-difference.high, 12);
       expect(differ).toBe(false);
     }
     const two = capi(['eval', 'compare', of('cls', 0), of('cls', 1)]);
