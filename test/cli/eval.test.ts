@@ -104,7 +104,7 @@ describe('capi eval', () => {
     };
     const same = capi(['eval', 'compare', of('seg', 0), of('seg', 0), '--json']);
     const { comparisons } = JSON.parse(same.stdout) as {
-      comparisons: { difference: object; differ: boolean }[];
+      comparisons: { difference: { value: number; low: number; high: number }; differ: boolean }[];
     };
     for (const { difference, differ } of comparisons) {
       // Alike on every image, which so many images can show only so closely.
