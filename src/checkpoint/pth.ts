@@ -167,7 +167,12 @@ function allowedGlobals(path: string): Map<string, PickleGlobal> {
   for (const name of Object.keys(STORAGES)) allow(`torch.${name}`);
   const rebuild = (args: readonly PickleValue[]): TorchTensor => tensorOf(path, args);
   allow('torch._utils._rebuild_tensor', rebuild);
-  allow('torch._utils._rebuild_tensor_v2', rebuild);
+  allow('torch._utils._rebuild_tensor_v2', (args) => {
+    const meant = args[6]; // absent, or flags that change what the bytes mean: a lazy minus or conjugate
+    if (meant instanceof Map && meant.size > 0)
+      throw malformed(path, 'a tensor is a lazy negation or conjugate: save it after resolve_neg()');
+    return rebuild(args);
+  });
   allow('torch._utils._rebuild_parameter', ([tensor]) => {
     if (tensor instanceof TorchTensor) return tensor;
     throw malformed(path, 'a parameter is built from something that is no tensor');
