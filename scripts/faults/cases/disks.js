@@ -212,7 +212,7 @@ export const cases = [
       await o.capi(ablate());
       o.make.file(join(o.dir, 'grid/slurm/jobs.json'), '[{"job":');
     },
-    run: [...ablate(), '--status'],
+    run: [...ablate(), '--executor', 'slurm'],
     code: 4,
     says: /jobs\.json is damaged .* delete the file, and run the same command again/,
   },

@@ -231,7 +231,7 @@ export const cases = [
       prepare(o);
       const file = join(o.dir, 'grid.yaml');
       writeFileSync(file, readFileSync(file, 'utf8').replace('train.steps: 2', 'train.steps: 600'));
-      await o.capi(ablate(), { signal: 'SIGKILL', after: /pretrain \d+\/|"stage":"pretrain/ });
+      await o.capi(ablate(), { signal: 'SIGKILL', after: /"running":\[[^\]]/ });
       await new Promise((resolve) => setTimeout(resolve, 4000));
       const { stdout } = await shell(
         `pgrep -f "$PWD/[g]rid" || pgrep -af "cell grid" | grep -c "$PWD"`,
@@ -301,7 +301,7 @@ export const cases = [
   ),
   pipe('standard error closed', '$CAPI pretrain tiny.yaml --out run 2>&-'),
   pipe('both closed', '$CAPI pretrain tiny.yaml --out run >&- 2>&-'),
-  pipe('output to a full device', '$CAPI pretrain tiny.yaml --out run --quiet --json > /dev/full', {
+  pipe('output to a full device', '$CAPI pretrain tiny.yaml --out run --json > /dev/full', {
     code: 4,
     says: /standard output cannot be written \(ENOSPC\)/,
   }),
