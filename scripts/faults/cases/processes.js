@@ -5,6 +5,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   symlinkSync,
   truncateSync,
   utimesSync,
@@ -103,6 +105,22 @@ const limited = (name, limit, args) => ({
       ? `it ends with ${result.stderr.slice(0, 200)}`
       : undefined,
 });
+
+/** Processes of capi that work in a folder. */
+function workersIn(dir) {
+  const real = realpathSync(dir);
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return (
+        /^\d+$/.test(pid) &&
+        readlinkSync(`/proc/${pid}/cwd`) === real &&
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('main.js')
+      );
+    } catch {
+      return false; // it ended meanwhile
+    }
+  });
+}
 
 export const cases = [
   {
@@ -232,16 +250,19 @@ export const cases = [
       const file = join(o.dir, 'grid.yaml');
       writeFileSync(file, readFileSync(file, 'utf8').replace('train.steps: 2', 'train.steps: 600'));
       await o.capi(ablate(), { signal: 'SIGKILL', after: /"running":\[[^\]]/ });
-      await new Promise((resolve) => setTimeout(resolve, 4000));
-      const { stdout } = await shell(
-        `pgrep -f "$PWD/[g]rid" || pgrep -af "cell grid" | grep -c "$PWD"`,
-        o.dir,
-      );
-      writeFileSync(join(o.dir, 'left.txt'), stdout.trim() === '0' ? '' : stdout);
+      let left = workersIn(o.dir);
+      for (let i = 0; i < 40 && left.length > 0; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        left = workersIn(o.dir);
+      }
+      writeFileSync(join(o.dir, 'left.txt'), left.join(' '));
     },
     run: ablate(),
     says: /seed 0: done/,
-    check: ({ dir }) => readFileSync(join(dir, 'left.txt'), 'utf8') || undefined,
+    check: ({ dir }) => {
+      const left = readFileSync(join(dir, 'left.txt'), 'utf8');
+      return left === '' ? undefined : `processes ${left} went on 20 s after their parent was killed`;
+    },
   },
   stop('SIGINT', 130),
   stop('SIGTERM', 130),
