@@ -25,6 +25,8 @@ export interface ConfigRequest {
   sets?: readonly string[];
   /** Settings of other flags by dotted key; undefined ones are left out. */
   overrides?: Readonly<Record<string, unknown>>;
+  /** The model alone is wanted: a file that extends nothing need not say how it would be trained. */
+  modelOnly?: boolean;
 }
 
 /**
@@ -40,17 +42,18 @@ export function loadConfig(request: ConfigRequest = {}): { config: Config; sourc
     if (value !== undefined) layers.push({ origin: 'a flag', values: nested(key, value) });
   }
   const config = resolveLayers(layers);
-  if (files.length > 0) refuseUnsaid(files, layers);
+  if (files.length > 0)
+    refuseUnsaid(files, layers, request.modelOnly ? MODEL_SAID : [...MODEL_SAID, 'train.batch']);
   return { config, source: request.preset ?? 'defaults' };
 }
 
 /** What a file that extends nothing has to say itself: without it, a forgotten `extends` starts the ViT-L of the paper at its batch of 16,384. */
-const SAID = ['model.width', 'model.depth', 'train.batch'];
+const MODEL_SAID = ['model.width', 'model.depth'];
 
 /** @throws UsageError where neither the file nor anything above it says how large the run is */
-function refuseUnsaid(files: readonly Layer[], layers: readonly Layer[]): void {
+function refuseUnsaid(files: readonly Layer[], layers: readonly Layer[], needed: readonly string[]): void {
   const said = new Set(layers.flatMap(({ values }) => [...flatten(values).keys()]));
-  const missing = SAID.filter((key) => !said.has(key));
+  const missing = needed.filter((key) => !said.has(key));
   if (missing.length === 0) return;
   const { origin, values } = files[0]!;
   const what =

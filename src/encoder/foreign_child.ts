@@ -54,7 +54,8 @@ try {
 }
 // Ctrl-C reaches the whole group: the parent decides.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => {});
-process.on('disconnect', () => process.exit());
+// An exit would end the watching thread and then wait for native code that may never come back.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 let last = Promise.resolve();
 process.on('message', (request: ChildRequest) => {
   last = last.then(async () => {

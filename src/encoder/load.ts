@@ -125,7 +125,7 @@ function jsonOf(text: string, path: string): Record<string, unknown> {
 
 function presetConfig(preset: string): Config {
   if (preset === '') throw new UsageError("option preset is empty; accepted: a preset's name or a YAML file");
-  return loadConfig({ preset }).config;
+  return loadConfig({ preset, modelOnly: true }).config;
 }
 
 /** Refuses model sizes that do not fit together; what concerns training alone is left out. */
