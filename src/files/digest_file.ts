@@ -8,6 +8,8 @@ const SETTLED_MS = 3000;
 /** A file that changes under the reader is read again, so often at most. */
 const TRIES = 3;
 const PIECE = 2 ** 20;
+/** No image, label map or list is larger; a hole of terabytes is not read to its end. */
+export const MOST_DIGESTED = 2 ** 30;
 
 /** What a file's contents are known by. */
 export interface FileDigest {
@@ -23,7 +25,7 @@ export const stampOf = ({ size, mtimeNs, ctimeNs, ino }: BigIntStats): string =>
 
 let piece: Buffer | undefined;
 
-/** Reads a file and digests it. Throws the system's errors, EINVAL for what is no file, EBUSY for one that does not stand still. */
+/** Reads a file and digests it. Throws the system's errors, EINVAL for what is no file, `EFBIG BYTES` for more than MOST_DIGESTED, EBUSY for one that does not stand still. */
 export function digestFile(path: string): FileDigest {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // a pipe must not hold the reader up
   try {
@@ -31,6 +33,9 @@ export function digestFile(path: string): FileDigest {
       const now = Date.now();
       const before = fstatSync(file, { bigint: true });
       if (!before.isFile()) throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
+      if (before.size > MOST_DIGESTED) {
+        throw Object.assign(new Error(`${path} is too large`), { code: `EFBIG ${before.size}` });
+      }
       const digest = digestOpen(file, Number(before.size));
       const stamp = stampOf(before);
       if (stampOf(fstatSync(file, { bigint: true })) !== stamp) continue;

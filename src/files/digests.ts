@@ -7,7 +7,7 @@ import { setImmediate as yielded } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { DataError, InterruptedError } from '../errors.js';
 import { type Digests, digestsFile, readDigests, writeDigests } from './digest_cache.js';
-import { type DigestAnswer, stampOf, tryDigest } from './digest_file.js';
+import { type DigestAnswer, MOST_DIGESTED, stampOf, tryDigest } from './digest_file.js';
 
 /** How to go about it; changes no digest. */
 export interface DigestOptions {
@@ -166,6 +166,11 @@ async function inThreads(
 }
 
 function unreadable(path: string, code: string): DataError {
+  const [kind, bytes] = code.split(' ');
+  if (kind === 'EFBIG') {
+    const [size, most] = [Number(bytes), MOST_DIGESTED].map((n) => n.toLocaleString('en-US'));
+    return new DataError(`${path} has ${size} bytes; at most ${most} are read`, { path, code: kind });
+  }
   const why: Record<string, string> = {
     ENOENT: 'has gone since the folder was listed',
     EBUSY: 'is being written: wait until it is whole',
