@@ -2,7 +2,8 @@
 
 import { join } from 'node:path';
 
-const IMAGE = { width: 12, height: 12 };
+/** Size of their images. */
+export const IMAGE = { width: 12, height: 12 };
 
 /** `paths` below `data`: images (two of one name in one case have other pixels), or empty files of other kinds. */
 export const tree =

@@ -2,7 +2,7 @@
 
 import { mkdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { both, classes, evaluate, show, tree } from '../trees.js';
+import { both, classes, evaluate, IMAGE, show, tree } from '../trees.js';
 
 export const part = 'folders';
 
