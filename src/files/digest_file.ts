@@ -25,7 +25,7 @@ export const stampOf = ({ size, mtimeNs, ctimeNs, ino }: BigIntStats): string =>
 
 let piece: Buffer | undefined;
 
-/** Reads a file and digests it. Throws the system's errors, EINVAL for what is no file, `EFBIG BYTES` for more than MOST_DIGESTED, EBUSY for one that does not stand still. */
+/** Reads a file and digests it. Throws the system's errors, EINVAL for what is no file, EFBIG with its `bytes` for more than MOST_DIGESTED, EBUSY for one that does not stand still. */
 export function digestFile(path: string): FileDigest {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // a pipe must not hold the reader up
   try {
@@ -34,7 +34,7 @@ export function digestFile(path: string): FileDigest {
       const before = fstatSync(file, { bigint: true });
       if (!before.isFile()) throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
       if (before.size > MOST_DIGESTED) {
-        throw Object.assign(new Error(`${path} is too large`), { code: `EFBIG ${before.size}` });
+        throw Object.assign(new Error(`${path} is too large`), { code: 'EFBIG', bytes: Number(before.size) });
       }
       const digest = digestOpen(file, Number(before.size));
       const stamp = stampOf(before);
@@ -49,14 +49,15 @@ export function digestFile(path: string): FileDigest {
   throw Object.assign(new Error(`${path} is being written`), { code: 'EBUSY' });
 }
 
-/** What became of one file: its digest, or the code of the system's error. */
-export type DigestAnswer = FileDigest | { code: string };
+/** What became of one file: its digest, or the code of the system's error; `bytes` of a file that is too large. */
+export type DigestAnswer = FileDigest | { code: string; bytes?: number };
 
 export function tryDigest(path: string): DigestAnswer {
   try {
     return digestFile(path);
   } catch (error) {
-    return { code: (error as NodeJS.ErrnoException).code ?? String(error) };
+    const { code = String(error), bytes } = error as NodeJS.ErrnoException & { bytes?: number };
+    return { code, ...(bytes === undefined ? {} : { bytes }) };
   }
 }
 

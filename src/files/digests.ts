@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { DataError, InterruptedError } from '../errors.js';
 import { type Digests, digestsFile, readDigests, writeDigests } from './digest_cache.js';
 import { type DigestAnswer, MOST_DIGESTED, stampOf, tryDigest } from './digest_file.js';
+import { tooLarge } from './read.js';
 
 /** How to go about it; changes no digest. */
 export interface DigestOptions {
@@ -48,7 +49,7 @@ export async function fileDigests(
   let saved = performance.now();
   const take = (at: number, answer: DigestAnswer): void => {
     const name = names[at]!;
-    if ('code' in answer) throw unreadable(join(root, name), answer.code);
+    if ('code' in answer) throw unreadable(join(root, name), answer);
     digests[at] = answer.digest;
     known.delete(name);
     if (answer.stamp !== '') known.set(name, answer);
@@ -165,12 +166,8 @@ async function inThreads(
   if (failure) throw failure.error;
 }
 
-function unreadable(path: string, code: string): DataError {
-  const [kind, bytes] = code.split(' ');
-  if (kind === 'EFBIG') {
-    const [size, most] = [Number(bytes), MOST_DIGESTED].map((n) => n.toLocaleString('en-US'));
-    return new DataError(`${path} has ${size} bytes; at most ${most} are read`, { path, code: kind });
-  }
+function unreadable(path: string, { code, bytes }: { code: string; bytes?: number }): DataError {
+  if (bytes !== undefined) return new DataError(`${path} ${tooLarge(bytes, MOST_DIGESTED)}`, { path, code });
   const why: Record<string, string> = {
     ENOENT: 'has gone since the folder was listed',
     EBUSY: 'is being written: wait until it is whole',

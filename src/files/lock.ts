@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import system from 'fs-native-extensions';
 import { DataError, InterruptedError } from '../errors.js';
-import { type FileLock, fileLockHolder, tryFileLock } from './lock_by_name.js';
+import { fileLockHolder, tryFileLock } from './lock_by_name.js';
 import { startOf } from './process_start.js';
 import { shown } from './text.js';
 import { makeFolders, writeFailure } from './write.js';
@@ -32,6 +32,9 @@ export interface Holder {
 export interface HeldLock {
   release(): Promise<void>;
 }
+
+/** A lock that was asked for: held, or who has it. */
+export type LockAnswer = HeldLock | { holder: Holder };
 
 const NOBODY: Holder = { pid: 0, host: '', start: '', doing: '', since: '' };
 
@@ -85,7 +88,7 @@ const sameFile = async (handle: FileHandle, file: string): Promise<boolean> => {
  * that a killed process left is no lock. `CAPI_LOCKS=names` does without the system's locks, as file systems without them do.
  * @throws DataError when the file cannot be written
  */
-export async function tryLock(file: string, doing = ''): Promise<HeldLock | { holder: Holder }> {
+export async function tryLock(file: string, doing = ''): Promise<LockAnswer> {
   try {
     for (let attempt = 0; ; attempt++) {
       await makeFolders(dirname(file));
@@ -97,7 +100,7 @@ export async function tryLock(file: string, doing = ''): Promise<HeldLock | { ho
       const got = lockOpen(handle);
       if (got === undefined) {
         await handle.close();
-        return await byName(file, doing);
+        return await tryFileLock(file, ownHolder(doing));
       }
       if (got && (await sameFile(handle, file))) return await held(handle, file, doing);
       await handle.close();
@@ -109,11 +112,6 @@ export async function tryLock(file: string, doing = ''): Promise<HeldLock | { ho
   } catch (error) {
     throw writeFailure(file, error);
   }
-}
-
-async function byName(file: string, doing: string): Promise<HeldLock | { holder: Holder }> {
-  const lock: FileLock = await tryFileLock(file, ownHolder(doing));
-  return lock;
 }
 
 async function held(handle: FileHandle, file: string, doing: string): Promise<HeldLock> {
@@ -203,11 +201,7 @@ export async function takeLock(file: string, { doing, signal, onWait }: LockWait
  * Takes the lock `name` of a folder, which need not be there yet, or says who holds it; never waits. Releasing it removes the folders that
  * this call made where nothing was written into them. @throws DataError when the folder cannot be written
  */
-export async function holdFolder(
-  folder: string,
-  name: string,
-  doing: string,
-): Promise<HeldLock | { holder: Holder }> {
+export async function holdFolder(folder: string, name: string, doing: string): Promise<LockAnswer> {
   const file = join(folder, name);
   const holder = await lockHolder(file);
   if (holder) return { holder };
@@ -219,7 +213,7 @@ export async function holdFolder(
       await rmdir(at).catch(() => {}); // only what this call made, and only when empty
     }
   };
-  let lock: HeldLock | { holder: Holder } | undefined;
+  let lock: LockAnswer | undefined;
   try {
     lock = await tryLock(file, doing);
   } finally {

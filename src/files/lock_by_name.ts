@@ -5,7 +5,7 @@ import { link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sha256 } from './hash.js';
-import { type HeldLock, type Holder, parseHolder } from './lock.js';
+import { type Holder, type LockAnswer, parseHolder } from './lock.js';
 import { startIfRunning } from './process_start.js';
 import { partialName } from './write.js';
 
@@ -13,10 +13,8 @@ import { partialName } from './write.js';
 const LEFT_BEHIND_MS = 10 * 60_000;
 const RENEW_MS = 60_000;
 
-export type FileLock = HeldLock | { holder: Holder };
-
 /** Takes the lock, or says who holds it. Throws the system's errors. */
-export async function tryFileLock(file: string, own: Holder): Promise<FileLock> {
+export async function tryFileLock(file: string, own: Holder): Promise<LockAnswer> {
   const text = JSON.stringify({ ...own, nonce: randomBytes(8).toString('hex') });
   const mine = partialName(file);
   await writeFile(mine, text, { flag: 'wx' });

@@ -24,9 +24,7 @@ export function readRegular(path: string, limit: number, head = Number.POSITIVE_
     const found = fstatSync(descriptor);
     if (!found.isFile()) throw wrong(`is ${found.isDirectory() ? 'a folder' : kindOf(found)}, not a file`);
     if (found.size > limit) {
-      throw wrong(
-        `has ${found.size.toLocaleString('en-US')} bytes; at most ${limit.toLocaleString('en-US')} are read`,
-      );
+      throw wrong(tooLarge(found.size, limit));
     }
     const size = Math.min(found.size, head);
     const bytes = Buffer.allocUnsafeSlow(size);
@@ -44,6 +42,10 @@ export function readRegular(path: string, limit: number, head = Number.POSITIVE_
     closeSync(descriptor);
   }
 }
+
+/** What is wrong with a file of more bytes than are read. */
+export const tooLarge = (bytes: number, limit: number): string =>
+  `has ${bytes.toLocaleString('en-US')} bytes; at most ${limit.toLocaleString('en-US')} are read`;
 
 function kindOf(found: { isFIFO(): boolean; isSocket(): boolean }): string {
   if (found.isFIFO()) return 'a FIFO';
