@@ -10,9 +10,7 @@ import { resolveEngine } from '../pretrain/prepare.js';
 import { dataSettings } from '../probes/evaluation/card.js';
 import type { EvaluationData } from '../probes/evaluation/dataset.js';
 import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
-import { refuseOtherLabels } from '../probes/evaluation/label_space.js';
 import { classNames } from '../probes/evaluation/labels.js';
-import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 import { type CellKey, cellId } from '../results/cell.js';
 import { refuse } from './faults.js';
@@ -212,11 +210,15 @@ async function evaluationData(
   const side = protocol.settings.transform.image_size;
   const [height, width] = side === null ? imageSize(config) : [side, side];
   const sets = await openSets(
-    { train: e.train, tests: e.tests, limit: e.limit },
+    {
+      task: e.task,
+      train: e.train,
+      tests: e.tests,
+      limit: e.limit,
+      allowOverlap: e.allow_overlap ?? false,
+    },
     { size: { height, width } },
   );
-  refuseSameImages(sets, e.allow_overlap ?? false);
-  if (e.task === 'seg') refuseOtherLabels(sets);
   for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
     if (e.task === 'cls') classNames(source);
     else if (!source.labelMapClasses)

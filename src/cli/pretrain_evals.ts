@@ -8,8 +8,6 @@ import { sealedLine } from '../files/seal.js';
 import { appendLine } from '../files/write.js';
 import { modelSizes } from '../model/sizes.js';
 import { evaluate, openSets, SECTION } from '../probes/evaluation/evaluate.js';
-import { refuseOtherLabels } from '../probes/evaluation/label_space.js';
-import { refuseSameImages } from '../probes/evaluation/overlap_notes.js';
 import { loadProtocol } from '../probes/evaluation/protocol.js';
 
 export interface RunEvaluations {
@@ -37,12 +35,8 @@ export async function runEvaluations(
   if (config.evals.length === 0) return undefined;
   for (const entry of config.evals) {
     loadProtocol(entry.protocol, SECTION[entry.task]);
-    const sets = await openSets(
-      { train: entry.train, tests: testsOf(entry), limit: entry.limit },
-      { size: modelSizes(config) },
-    );
-    refuseSameImages(sets, entry.allow_overlap ?? false);
-    if (entry.task === 'seg') refuseOtherLabels(sets);
+    const { task, train, limit, allow_overlap: allowOverlap = false } = entry;
+    await openSets({ task, train, tests: testsOf(entry), limit, allowOverlap }, { size: modelSizes(config) });
   }
   const dueAt = (entry: EvaluationEntry, step: number, last: boolean): boolean =>
     last || step % entry.every === 0;

@@ -113,12 +113,10 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
       if (i === 0 && o.floors) {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
-      sets ??= await openSets(o, encoder, reading(o));
-      if (i === 0 && o.task === 'seg') {
-        refuseOtherLabels(sets);
-        await comparePalettes([sets.train, ...sets.tests.map(({ data }) => data)]);
+      if (!sets) {
+        sets = await openSets(o, encoder, reading(o));
+        if (o.task === 'seg') await comparePalettes([sets.train, ...sets.tests.map(({ data }) => data)]);
       }
-      refuseSameImages(sets, o.allowOverlap ?? false);
       const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
       done.push({ label: text, floor, ...made });
     } finally {
@@ -149,8 +147,9 @@ export interface Sets {
   readonly tests: readonly { name: string; data: EvaluationData }[];
 }
 
+/** Opens them. @throws DataError where they do not go together: the same images, or label maps that mean other classes */
 export async function openSets(
-  o: Pick<EvaluateOptions, 'train' | 'tests' | 'limit'>,
+  o: Pick<EvaluateOptions, 'task' | 'train' | 'tests' | 'limit' | 'allowOverlap'>,
   encoder: Pick<FrozenEncoder, 'size'>,
   reading: (set: string) => DigestOptions = () => ({}),
 ): Promise<Sets> {
@@ -161,7 +160,10 @@ export async function openSets(
   };
   const tests = [];
   for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
-  return { train: await open(o.train, 'train'), tests };
+  const sets = { train: await open(o.train, 'train'), tests };
+  refuseSameImages(sets, o.allowOverlap ?? false);
+  if (o.task === 'seg') refuseOtherLabels(sets);
+  return sets;
 }
 
 /** How the files of a set are read for their digest. */

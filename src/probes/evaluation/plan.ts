@@ -8,9 +8,7 @@ import type { SegmentationProtocol } from '../segmentation/protocol.js';
 import { type InputTransform, inStore } from './dataset.js';
 import { type EvaluateOptions, openEncoder, openSets, type Sets } from './evaluate.js';
 import { floorSpecs } from './floors.js';
-import { refuseOtherLabels } from './label_space.js';
 import { classNames } from './labels.js';
-import { refuseSameImages } from './overlap_notes.js';
 import { loadProtocol } from './protocol.js';
 
 export interface EncoderPlan {
@@ -52,8 +50,6 @@ export async function planEvaluation(o: EvaluateOptions): Promise<EvaluationPlan
     try {
       if (i === 0 && o.floors) specs = [...specs, ...floorSpecs(specs[0]!, encoder)];
       sets ??= await openSets(o, encoder);
-      refuseSameImages(sets, o.allowOverlap ?? false);
-      if (o.task === 'seg') refuseOtherLabels(sets);
       encoders.push(await planOne(o, encoder, specs[i]!, sets, protocol.settings, rate));
     } finally {
       await encoder.close();
