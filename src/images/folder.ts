@@ -57,9 +57,9 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
   const ofTrain =
     split === 'test' && !holdOut && parts.train !== undefined ? join(root, parts.train) : undefined;
   const training = ofTrain === undefined ? undefined : await listFolder(ofTrain);
-  const known = training && (await labelsOf(ofTrain!, training, {}));
+  const known = training && (await folderLabels(ofTrain!, training, {}));
   if (known?.byFolder) refusePartsAsClasses(ofTrain!, known.classes ?? [], training!.files);
-  const found = await labelsOf(part, listing, {
+  const found = await folderLabels(part, listing, {
     ...(known?.classes ? { known: known.classes } : {}),
     ...(numbers ? { numbers } : {}),
   });
@@ -73,18 +73,17 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
   const { classes, labels } = amongOwn
     ? occurring(found.classes, own)
     : { classes: found.classes, labels: own };
+  const held = holdOutSettings(holdOut);
   const settings = {
     ...decodingSettings(decoding),
-    ...holdOutSettings(holdOut),
+    ...held,
     ...(numbers ? { numbers } : {}),
     ...(amongOwn ? { predicted_among: 'the classes of the test set' } : {}),
   };
-  const held = holdOutSettings(holdOut);
-  const none = uri.query.get('parts');
   return {
     uri: canonicalUri('folder', root, {
       split: holdOut ? split : name,
-      parts: none,
+      parts: uri.query.get('parts'),
       ...held,
       numbers,
       classes: amongOwn ? 'own' : undefined,
@@ -137,12 +136,6 @@ function occurring(
     labels: labels.map((list) => list.map((label) => place.get(label)!)),
   };
 }
-
-const labelsOf = (
-  part: string,
-  listing: Listing,
-  options: { known?: string[]; numbers?: string },
-): Promise<FolderLabels> => folderLabels(part, listing, options);
 
 /** The split that is opened, its folder below the root (undefined: the root), and the split's name in the canonical URI. */
 function choosePart(
@@ -214,7 +207,7 @@ async function valInstead(
   known: FolderLabels | undefined,
 ): Promise<string> {
   if (!known?.classes || val === undefined || folder !== test || test === undefined) return '';
-  const { classes } = await labelsOf(join(root, val), await listFolder(join(root, val)), {});
+  const { classes } = await folderLabels(join(root, val), await listFolder(join(root, val)), {});
   if (!classes || partOf(classes[0]!)) return '';
   return `; ${shown(val)}/ beside it has: test on folder:${shown(root)}?split=val`;
 }

@@ -111,9 +111,8 @@ export interface RecordKey {
   size: [number, number];
 }
 
-const DIGITS = 16;
-
-export const recordId = (key: RecordKey): string => hashOf(key).slice(0, DIGITS);
+/** The id of a RecordKey, as it was made or as a record holds it. */
+export const recordId = (key: object): string => hashOf(key).slice(0, 16);
 
 /** Folder of one evaluation below the output folder. */
 export const recordFolder = (out: string, id: string): string => join(out, id);
@@ -184,7 +183,7 @@ function strangeParts(file: string, record: EvaluationRecord): string | undefine
     size: encoder.size,
   };
   const key: Record<string, unknown> = record.key ?? own;
-  const made = hashOf(key).slice(0, DIGITS);
+  const made = recordId(key);
   if (made !== id) return `it says ${id}, its parts make ${made}`;
   if (hashOf(protocol.card) !== protocol.hash)
     return 'its protocol card does not have the hash that it names';

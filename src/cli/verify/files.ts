@@ -9,7 +9,7 @@ import { DataError } from '../../errors.js';
 import { MatrixFile } from '../../features/chunks.js';
 import { entryOf } from '../../features/store.js';
 import { sha256 } from '../../files/hash.js';
-import { readSealed, readText, type Seal, unsealLines } from '../../files/seal.js';
+import { readSealed, readText, SEALED_SCHEMA, type Seal, unsealLines } from '../../files/seal.js';
 import { METRICS_SEAL, metricsFaults } from '../../pretrain/metrics.js';
 import { RUN } from '../../pretrain/run_folder.js';
 import { checkRecord, countedIn } from '../../probes/evaluation/check.js';
@@ -47,12 +47,13 @@ const strange = (file: string, what: string): DataError =>
 const another = (name: unknown, folder: string): string | undefined =>
   name === undefined || name === folder ? undefined : String(name);
 
-const sealOf = async (file: string): Promise<Seal> => (await readSealed(file)).seal;
+/** Files of a later schema are read only where their digest is right. */
+const sealOf = ({ schema }: { schema: number }): Seal => (schema >= SEALED_SCHEMA ? 'intact' : 'unsealed');
 
 async function record(file: string): Promise<Seal> {
   const read = await readRecord(file);
   const predictions = await checkRecord({ file, record: read });
-  const seal = await sealOf(file);
+  const seal = sealOf(read);
   if (seal === 'intact') {
     const place = (test: string): number => read.tests.findIndex(({ source }) => source === test);
     checkIntervals(file, read, (r) => countedIn(predictions, place(r.test), r.source, r.head));
@@ -68,7 +69,7 @@ async function cell(file: string): Promise<Seal> {
     checkCell(file, read, counts);
   }
   await readPictures(folder, read);
-  return sealOf(file);
+  return sealOf(read);
 }
 
 /** A file whose name ends with the first digits of its SHA-256. */
@@ -128,10 +129,7 @@ const KINDS: readonly Kind[] = [
   {
     kind: 'plan',
     name: exactly(PLAN),
-    check: async (file) => {
-      await readPlan(dirname(file));
-      return sealOf(file);
-    },
+    check: async (file) => sealOf(await readPlan(dirname(file))),
   },
   { kind: 'note', name: exactly(FAILED), check: sealed(({ id }, folder) => another(id, folder)) },
   { kind: 'outcome', name: /^outcome\.json$/, check: sealed(({ run }, folder) => another(run, folder)) },
@@ -175,7 +173,7 @@ const KINDS: readonly Kind[] = [
         throw new DataError(`${join(dirname(file), RUN.metrics)} is missing: restore it`, {
           fault: 'missing',
         });
-      return sealOf(file);
+      return (await readSealed(file)).seal;
     },
   },
   { kind: 'weights', name: /\.safetensors$/, check: (file) => checkSigned(file) },
