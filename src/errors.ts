@@ -39,3 +39,10 @@ export class DivergedError extends CapiError {
 export class InterruptedError extends CapiError {
   override readonly exitCode = EXIT.interrupted;
 }
+
+/** Whether an error's code says that this process can open no more files. */
+export const isTooManyFiles = (code: unknown): boolean => code === 'EMFILE' || code === 'ENFILE';
+
+/** What to say of it. It stands here because no other file may open where it is said. */
+export const tooFewFiles = (code: unknown): string =>
+  `too few file descriptors (${code}): raise the limit, as with ulimit -n 1024, and run the same command again`;

@@ -3,6 +3,7 @@
 
 import { guardOutput } from './cli/output.js';
 import { quickHelp } from './cli/quick_help.js';
+import { EXIT, isTooManyFiles, tooFewFiles } from './errors.js';
 
 guardOutput();
 const argv = process.argv.slice(2);
@@ -11,11 +12,9 @@ if (help !== undefined) {
   process.stdout.write(help);
 } else {
   const cli = await import('./cli/main.js').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error;
-    console.error(
-      `error: too few file descriptors (${error.code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
-    );
-    process.exitCode = 2;
+    if (!isTooManyFiles(error.code)) throw error;
+    console.error(`error: ${tooFewFiles(error.code)}`);
+    process.exitCode = EXIT.usage;
   });
   await cli?.main(argv, import.meta.url);
 }

@@ -1,7 +1,7 @@
 // What an error means to the person at the terminal: its exit code, its one line, its JSON.
 
 import { Errors } from '@oclif/core';
-import { CapiError, EXIT, UsageError } from '../errors.js';
+import { CapiError, EXIT, isTooManyFiles, tooFewFiles, UsageError } from '../errors.js';
 import { shown } from '../files/text.js';
 
 /** An error as it is shown: `text` for stderr, `json` for --json. */
@@ -30,15 +30,11 @@ export function exitCodeOf(error: unknown): number {
 const NO_MEMORY =
   /failed to map segment|cannot allocate memory|ENOMEM|WebAssembly[\w.()]*: Out of memory|Array buffer allocation failed|ERR_WORKER_OUT_OF_MEMORY/i;
 
-const isTooManyFiles = (code: unknown): boolean => code === 'EMFILE' || code === 'ENFILE';
-
 /** What a limit of this shell refused, in words: it may meet any file, also one of the program. */
 function limitError(error: unknown): CapiError | undefined {
   const code = error instanceof CapiError ? error.details.code : (error as NodeJS.ErrnoException).code;
   if (isTooManyFiles(code)) {
-    return new UsageError(
-      `too few file descriptors (${code}): raise the limit, as with ulimit -n 1024, and run the same command again`,
-    );
+    return new UsageError(tooFewFiles(code));
   }
   const found = NO_MEMORY.exec(error instanceof Error ? error.message : String(error));
   return found && !(error instanceof CapiError && error.details.outOfMemory)

@@ -53,7 +53,7 @@ export interface PretrainOptions {
   config: Config;
   identity: RunIdentity;
   /** See PreparedRun. */
-  former?: RunIdentity;
+  former?: () => Promise<RunIdentity>;
   source: ImageSource;
   engine: Engine;
   folder: string;

@@ -12,7 +12,7 @@ export interface PreparedRun {
   config: Config;
   identity: RunIdentity;
   /** As an older version knew the run, whose images it knew by names and sizes; absent where nothing changed. */
-  former?: RunIdentity;
+  former?: () => Promise<RunIdentity>;
   source: ImageSource;
   engine: Engine;
 }
@@ -75,11 +75,11 @@ export async function prepareRun(config: Config, hear: Hearing = {}): Promise<Pr
     ...(onMessage ? { onProgress: digestMessages(source.uri, onMessage) } : {}),
   });
   const known = (dataIdentity: string): RunIdentity => identity(resolved, { dataIdentity });
-  const former = await source.formerIdentity?.();
+  const { formerIdentity } = source;
   return {
     config: resolved,
     identity: known(dataIdentity),
-    ...(former === undefined ? {} : { former: known(former) }),
+    ...(formerIdentity ? { former: async () => known(await formerIdentity()) } : {}),
     source,
     engine,
   };

@@ -64,7 +64,7 @@ export const isEngineSetting = (difference: string): boolean => difference.start
 export async function checkRunFolder(
   folder: string,
   asked: RunIdentity,
-  options: { allowEngineChange: boolean; former?: RunIdentity | undefined },
+  options: { allowEngineChange: boolean; former?: (() => Promise<RunIdentity>) | undefined },
 ): Promise<FolderState> {
   const file = join(folder, RUN.identity);
   if (!existsSync(file)) {
@@ -86,7 +86,8 @@ export async function checkRunFolder(
   if (known === undefined) return { identity: asked, engineChanges: [], torn: true };
   if (!('canonical' in known))
     return { known: { ...asked, changes: [] }, identity: asked, engineChanges: [], torn: true };
-  const { former } = options;
+  // Asked for only where the images are not those of the folder: it looks at every file.
+  const former = known.canonical[DATA] === asked.canonical[DATA] ? undefined : await options.former?.();
   const aged = former !== undefined && known.canonical[DATA] === former.canonical[DATA];
   const identity = aged ? former : asked;
   const contents = aged ? String(asked.canonical[DATA]) : undefined;

@@ -45,7 +45,7 @@ async function begun(folder: string, { former = false } = {}): Promise<void> {
   const prepared = await prepareRun(smallConfig(...SETS));
   const stop = new AbortController();
   const onStep = ({ step }: { step: number }) => step === 2 && stop.abort('SIGTERM');
-  const known = former ? { identity: prepared.former! } : {};
+  const known = former ? { identity: await prepared.former!() } : {};
   const run = smallRun(folder, SETS, { ...prepared, ...known, signal: stop.signal, onStep });
   await expect(run).rejects.toThrow(InterruptedError);
 }
