@@ -1,6 +1,7 @@
 // Which patches the student sees and which it predicts: random, block and inverse-block masks with exact counts, with or without a roll.
+
+import { type Random, stream } from './base/random.js';
 import { UsageError } from './errors.js';
-import { type Random, stream } from './tensor/random.js';
 
 /** How an image is masked; the keys of the config section `masking`. Paper: Table 1b (strategies), 1e (ratio), Table 6. */
 export interface Masking {

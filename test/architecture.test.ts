@@ -8,10 +8,11 @@ import { type Import, importsOf, packageOf, root, sourceFiles, textOf } from './
 /** A file imports from its own folder and from lower levels only; folders of one level do not know each other. */
 const levels = [
   ['cores', 'errors', 'shell', 'stops'],
-  ['files'],
+  ['base'],
   ['tensor', 'config'],
   ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
   ['teacher', 'losses', 'encoder', 'features', 'scores'],
+  ['solvers'],
   ['pretrain', 'probes'],
   ['ablate', 'report'],
   ['cli'],
@@ -22,7 +23,7 @@ const levels = [
 /** Where a heavy package may be imported. A folder ends with a slash. */
 const doors: [pattern: RegExp, places: string[]][] = [
   [/^sharp$/, ['src/images/pixels.ts']],
-  [/^fs-native-extensions$/, ['src/files/lock.ts']],
+  [/^fs-native-extensions$/, ['src/base/files/lock.ts']],
   [/^onnxruntime-/, ['src/engine/onnx/c_api.ts']],
   [/^koffi$/, ['src/engine/onnx/c_api.ts', 'src/stops.ts']],
   [/^@tensorflow\/tfjs-node/, ['src/engine/tensorflow.ts']],
@@ -78,7 +79,7 @@ describe('levels', () => {
   });
 
   it('report reads results only', () => {
-    const readable = ['report', 'results', 'config', 'errors', 'files'];
+    const readable = ['report', 'results', 'config', 'errors', 'base'];
     const wrong = offences((file, { file: target }) =>
       unitOf(file) !== 'report' || target === undefined || readable.includes(unitOf(target))
         ? undefined
@@ -137,11 +138,11 @@ describe('writing', () => {
   const streams = ['src/features/chunks.ts', 'src/pretrain/metrics.ts', 'src/pretrain/run_folder.ts'];
   const others = ['src/cli/bench/decode.ts', 'src/encoder/foreign_child.ts'];
 
-  it('is done in src/files, whole, flushed and under a name of its own', () => {
+  it('is done in src/base/files, whole, flushed and under a name of its own', () => {
     const writes =
       /\b(writeFile|appendFile|rename|copyFile|cp|truncate|link|symlink|createWriteStream)(Sync)?\b/;
     const wrong = files.filter((file) => {
-      if (file.startsWith('src/files/') || streams.includes(file) || others.includes(file)) return false;
+      if (file.startsWith('src/base/files/') || streams.includes(file) || others.includes(file)) return false;
       const text = textOf(file);
       const imported = [...text.matchAll(/import \{([^}]*)\} from 'node:fs(?:\/promises)?'/g)];
       return (

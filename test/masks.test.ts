@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { stream } from '../src/base/random.js';
 import { UsageError } from '../src/errors.js';
 import { drawMask, drawMasks, drawRectangle, type Masking, maskCounts } from '../src/masks.js';
-import { stream } from '../src/tensor/random.js';
 
 const official: Masking = { type: 'inverse', ratio: 0.65, roll: true, aspect: [0.5, 2], predict: 0.05 };
 

@@ -19,11 +19,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stream } from '../../dist/src/base/random.js';
 import { openEngine } from '../../dist/src/engine/select.js';
 import { listStore, storedParts } from '../../dist/src/features/store.js';
-import { segment } from '../../dist/src/probes/segmentation/index.js';
-import { segmentationProtocolSchema } from '../../dist/src/probes/segmentation/protocol.js';
-import { stream } from '../../dist/src/tensor/random.js';
+import { segment } from '../../dist/src/probes/seg/index.js';
+import { segmentationProtocolSchema } from '../../dist/src/probes/seg/protocol.js';
 
 const GIB = 2 ** 30;
 const [GRID, PATCH, WIDTH, CLASSES, IGNORED, THREADS] = [16, 14, 1024, 20, 255, 2];

@@ -3,6 +3,7 @@
 
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { stream } from '../../dist/src/base/random.js';
 import { loadConfig, patchCounts } from '../../dist/src/config/index.js';
 import { lower } from '../../dist/src/engine/onnx/lower.js';
 import { optimise } from '../../dist/src/engine/onnx/passes/index.js';
@@ -13,7 +14,6 @@ import { modelSizes } from '../../dist/src/model/sizes.js';
 import { stepInputs } from '../../dist/src/pretrain/inputs.js';
 import { microBatches } from '../../dist/src/pretrain/prepare.js';
 import { stepProgram } from '../../dist/src/pretrain/step.js';
-import { stream } from '../../dist/src/tensor/random.js';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node');
 const [BATCH = 64, ROUNDS = 5, STEPS = 4] = process.argv.slice(2).map(Number);

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const LOCK = new URL('../../dist/src/files/lock.js', import.meta.url).href;
+const LOCK = new URL('../../dist/src/base/files/lock.js', import.meta.url).href;
 
 /** The rounds that had another number of holders than one, as sentences. `kind` is a value of CAPI_LOCKS. */
 export async function race({ dir, kind, rounds, processes }) {

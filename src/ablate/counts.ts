@@ -1,8 +1,9 @@
 // Per-image counts of an evaluation, from its predictions to the compact form that a cell keeps.
-import { predictionKey } from '../probes/evaluation/predictions.js';
+
+import type { StoredTensor } from '../base/safetensors.js';
+import { predictionKey } from '../probes/predictions.js';
 import type { HeadCounts } from '../results/counts.js';
 import type { EvaluationRecord } from '../results/record.js';
-import type { StoredTensor } from '../tensor/safetensors.js';
 
 /** Heads that tables are made of come first: the rest is left out where the file would grow too large. */
 const ORDER = ['attentive', 'knn', 'logreg', 'linear'];

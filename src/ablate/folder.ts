@@ -2,12 +2,12 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { holderText, lockHolder } from '../base/files/lock.js';
+import { readSealed, writeSealed } from '../base/files/seal.js';
+import { isTorn, readUnlessTorn } from '../base/files/torn.js';
+import { makeFolder, writeText } from '../base/files/write.js';
 import { parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { holderText, lockHolder } from '../files/lock.js';
-import { readSealed, writeSealed } from '../files/seal.js';
-import { isTorn, readUnlessTorn } from '../files/torn.js';
-import { makeFolder, writeText } from '../files/write.js';
 import {
   cellFile,
   findCell,

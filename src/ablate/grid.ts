@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { z } from 'zod';
+import { hashOf } from '../base/hash.js';
 import { flatten, isMapping, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { readYaml } from '../config/yaml.js';
 import { UsageError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
 import { type AxisValue, axisValue, inlineAxis, labelOfBase, type Settings } from './axes.js';
 import { attempt, attempted, refuse } from './faults.js';
 import {

@@ -1,6 +1,6 @@
 // What a grid file holds: its keys, what each accepts, and how large a grid may be.
 import { z } from 'zod';
-import { shown } from '../files/text.js';
+import { shown } from '../base/text.js';
 
 export const evaluation = z.strictObject({
   /** Name of its column; default: the task. */

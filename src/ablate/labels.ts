@@ -1,6 +1,7 @@
 // Whether the labels of a grid say what is trained: keys that are set twice, keys that the grid owns, names that cannot be told apart.
+
+import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { type AxisValue, axisValue, checkAxis, isJson, type Settings } from './axes.js';
 
 /** Keys of a config that a grid sets itself, in every arm: what stands elsewhere would be passed over. */

@@ -1,8 +1,8 @@
 // The feature pictures of a cell: a few test images above their patch features, the first joint principal components as RGB, in one PNG file.
 import { join } from 'node:path';
+import { makeFolder, writeWhole } from '../base/files/write.js';
 import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
-import { makeFolder, writeWhole } from '../files/write.js';
 import { drawnSize, encodePng, openSource, type RawImage } from '../images/index.js';
 import { drawEncoder, everyNth } from '../probes/pictures/draw.js';
 import { tileGrid } from '../probes/pictures/tiles.js';

@@ -1,17 +1,17 @@
 // From a grid to what will run: configs of all arms, runs and cells under names made of their contents. Opens all data, and lists all faults at once.
 import { join } from 'node:path';
+import { hashOf } from '../base/hash.js';
 import { type Config, checkSizes, identity, imageSize, loadConfig } from '../config/index.js';
 import { openEngine } from '../engine/select.js';
 import { CapiError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
 import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
-import { dataSettings } from '../probes/evaluation/card.js';
-import type { EvaluationData } from '../probes/evaluation/dataset.js';
-import { openSets, SECTION, splitOf } from '../probes/evaluation/evaluate.js';
-import { classNames } from '../probes/evaluation/labels.js';
-import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { dataSettings } from '../probes/card.js';
+import { classNames } from '../probes/cls/labels.js';
+import type { EvaluationData } from '../probes/dataset.js';
+import { openSets, SECTION, splitOf } from '../probes/evaluate.js';
+import { loadProtocol } from '../probes/protocol.js';
 import { type CellKey, cellId } from '../results/cell.js';
 import { refuse } from './faults.js';
 import type { Grid } from './grid.js';

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pLimit from 'p-limit';
+import { makeFolder } from '../base/files/write.js';
 import { EXIT } from '../errors.js';
-import { makeFolder } from '../files/write.js';
 import { isFinished, writeCellFailure, writeCellStop } from '../results/cell.js';
 import type { PlannedCell, PlannedRun } from './plan.js';
 

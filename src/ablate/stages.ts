@@ -3,19 +3,19 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readSealed, writeSealed } from '../base/files/seal.js';
+import { readUnlessTorn } from '../base/files/torn.js';
+import { makeFolder } from '../base/files/write.js';
+import { hashOf, sha256 } from '../base/hash.js';
 import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
-import { hashOf, sha256 } from '../files/hash.js';
-import { readSealed, writeSealed } from '../files/seal.js';
-import { readUnlessTorn } from '../files/torn.js';
-import { makeFolder } from '../files/write.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
 import { deadTargets, learningNotes } from '../pretrain/learning.js';
 import { pretrain } from '../pretrain/loop.js';
 import { HEALTH_COLUMNS, type Line, metricsFaults, readLines, type StepReport } from '../pretrain/metrics.js';
 import { prepareRun } from '../pretrain/prepare.js';
-import { evaluate } from '../probes/evaluation/evaluate.js';
-import { readPredictions } from '../probes/evaluation/predictions.js';
+import { evaluate } from '../probes/evaluate.js';
+import { readPredictions } from '../probes/predictions.js';
 import {
   type CellRecord,
   cellFolder,

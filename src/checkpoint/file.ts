@@ -1,14 +1,9 @@
 // One checkpoint file: all state of a run as safetensors, written atomically, with a checksum over every byte.
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
+import { canonicalJson } from '../base/hash.js';
+import { layoutSafetensors, SafetensorsReader, type StoredTensor, writeLayout } from '../base/safetensors.js';
 import { DataError } from '../errors.js';
-import { canonicalJson } from '../files/hash.js';
-import {
-  layoutSafetensors,
-  SafetensorsReader,
-  type StoredTensor,
-  writeLayout,
-} from '../tensor/safetensors.js';
 import { checkpointPath, previousCheckpoint, pruneCheckpoints } from './folder.js';
 
 /** What a checkpoint holds: named tensors and whatever else the run needs to go on, as plain JSON values. */

@@ -1,5 +1,5 @@
 // Stored tensors as float32: half precision and bfloat16 exactly, float64 rounded.
-import type { StoredTensor } from '../tensor/safetensors.js';
+import type { StoredTensor } from '../base/safetensors.js';
 
 /** float16 bits to a number. Source: IEEE 754 binary16. */
 function fromHalf(bits: number): number {

@@ -1,8 +1,8 @@
 // The checkpoints of a run: which there are, the newest, and how many are kept.
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { partialOf } from '../base/files/write.js';
 import { DataError } from '../errors.js';
-import { partialOf } from '../files/write.js';
 
 /** A checkpoint file of a folder; steps count the optimiser steps that it holds. */
 export interface CheckpointFile {

@@ -1,6 +1,7 @@
 // PyTorch checkpoints in the zip format of torch.save: the plain data in them, and their tensors on demand. Runs no code.
+
+import type { Dtype, StoredTensor, TensorData } from '../base/safetensors.js';
 import { DataError } from '../errors.js';
-import type { Dtype, StoredTensor, TensorData } from '../tensor/safetensors.js';
 import { PickleDict, PickleGlobal, type PickleValue, readPickle } from './pickle.js';
 import { ZipReader } from './zip.js';
 

@@ -1,8 +1,8 @@
 // Reads members of a zip archive by name: stored or deflated, sizes checked against the file before anything is allocated.
 import { type FileHandle, open } from 'node:fs/promises';
 import { inflateRawSync } from 'node:zlib';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 
 /** One member, as the central directory describes it; sizes and offset in bytes. */
 export interface ZipMember {

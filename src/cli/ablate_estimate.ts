@@ -12,7 +12,7 @@ import { checkpointBytes, parameterCount, stepFlop } from '../pretrain/cost.js';
 import { stepInputs } from '../pretrain/inputs.js';
 import { setTensors, startTensors } from '../pretrain/state.js';
 import { stepProgram } from '../pretrain/step.js';
-import { planEvaluation } from '../probes/evaluation/plan.js';
+import { planEvaluation } from '../probes/plan.js';
 import { duration } from './progress.js';
 import { columns } from './table.js';
 

@@ -1,7 +1,7 @@
 // The base of every command: --json, exit codes, errors as one line.
 
 import { Command, type Interfaces } from '@oclif/core';
-import { shown } from '../files/text.js';
+import { shown } from '../base/text.js';
 import { describeError, isSilent } from './failure.js';
 
 /** Parsed flags of a command class. */

@@ -1,5 +1,6 @@
 // What `capi doctor --gpu` does: the steps to a GPU, then a small conformance run and a speed figure on every GPU engine that loads.
 import { platform } from 'node:os';
+import { stream } from '../base/random.js';
 import { parseConfig } from '../config/index.js';
 import { encoderParameters, encoderProgram } from '../encoder/program.js';
 import { engineText } from '../engine/extractor.js';
@@ -17,7 +18,6 @@ import { stepInputs } from '../pretrain/inputs.js';
 import { startState } from '../pretrain/state.js';
 import { FIRST_MOMENT, stepProgram } from '../pretrain/step.js';
 import { gelu, rmsNorm } from '../tensor/ops/index.js';
-import { stream } from '../tensor/random.js';
 import { tf } from '../tensor/tf.js';
 
 /** Two float32 engines differ by some 1e-6; a product in TF32 or float16 by some 1e-3. */

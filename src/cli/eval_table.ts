@@ -1,10 +1,10 @@
 // Tables of evaluations: for a terminal, and as CSV.
 import Table from 'cli-table3';
-import { csvText } from '../files/csv.js';
-import { shown } from '../files/text.js';
-import type { Comparison, RecordFile } from '../probes/evaluation/compare.js';
-import type { Evaluation } from '../probes/evaluation/evaluate.js';
-import type { EvaluationPlan } from '../probes/evaluation/plan.js';
+import { csvText } from '../base/csv.js';
+import { shown } from '../base/text.js';
+import type { Comparison, RecordFile } from '../probes/compare.js';
+import type { Evaluation } from '../probes/evaluate.js';
+import type { EvaluationPlan } from '../probes/plan.js';
 import { percent, rangeText, signed } from '../report/formats/words.js';
 import { recordedInterval } from '../results/bounds.js';
 import type { Result } from '../results/record.js';

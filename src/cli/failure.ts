@@ -1,8 +1,8 @@
 // What an error means to the person at the terminal: its exit code, its one line, its JSON.
 
 import { Errors } from '@oclif/core';
+import { shown } from '../base/text.js';
 import { CapiError, EXIT, isTooManyFiles, tooFewFiles, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 
 /** An error as it is shown: `text` for stderr, `json` for --json. */
 export interface Failure {

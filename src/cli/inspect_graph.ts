@@ -1,6 +1,7 @@
 // What `capi inspect graph` does: traces a program of a config, and prints its cost by kernel or its text.
 import { existsSync } from 'node:fs';
 import Table from 'cli-table3';
+import { writeText } from '../base/files/write.js';
 import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
 import { encoderProgram } from '../encoder/program.js';
 import { type GraphCost, graphCost } from '../engine/onnx/cost.js';
@@ -10,7 +11,6 @@ import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
-import { writeText } from '../files/write.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { microBatches } from '../pretrain/prepare.js';

@@ -1,14 +1,14 @@
 // The `evals` of a config inside a run: each checked before training, done on the checkpoints of its steps, kept in the run's folder.
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { sealedLine } from '../base/files/seal.js';
+import { appendLine } from '../base/files/write.js';
 import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
-import { sealedLine } from '../files/seal.js';
-import { appendLine } from '../files/write.js';
 import { modelSizes } from '../model/sizes.js';
-import { evaluate, openSets, SECTION } from '../probes/evaluation/evaluate.js';
-import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { evaluate, openSets, SECTION } from '../probes/evaluate.js';
+import { loadProtocol } from '../probes/protocol.js';
 
 export interface RunEvaluations {
   due(step: number, last: boolean): boolean;

@@ -1,5 +1,5 @@
 // Progress of long work: one line that rewrites itself on a terminal, JSON lines where output is piped.
-import { shown } from '../files/text.js';
+import { shown } from '../base/text.js';
 
 export interface ProgressSink {
   isTTY?: boolean;

@@ -1,9 +1,10 @@
 // What must be as it was before a record is made again: its images and its protocol.
+
+import { hashOf } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
 import { openSource } from '../images/index.js';
-import { SECTION } from '../probes/evaluation/evaluate.js';
-import { loadProtocol } from '../probes/evaluation/protocol.js';
+import { SECTION } from '../probes/evaluate.js';
+import { loadProtocol } from '../probes/protocol.js';
 import type { EvaluationRecord } from '../results/record.js';
 
 /** A set of images as records know it. */

@@ -6,13 +6,13 @@ import { ablateLock, cellStates, checkPlanFolder, mendCells, writePlan } from '.
 import { type Grid, readGrid } from '../ablate/grid.js';
 import { armConfig, type Plan, type PlannedCell, type PlannedRun, planGrid } from '../ablate/plan.js';
 import { type Job, type JobReport, jobsOf, runPool, type Unfinished } from '../ablate/pool.js';
+import { takeLock } from '../base/files/lock.js';
+import { checkWritable } from '../base/files/writable.js';
 import { loadConfig, settingOf } from '../config/index.js';
 import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { usableCores } from '../cores.js';
 import { InterruptedError, UsageError } from '../errors.js';
-import { takeLock } from '../files/lock.js';
-import { checkWritable } from '../files/writable.js';
 import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';

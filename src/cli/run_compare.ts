@@ -1,7 +1,7 @@
 // What `capi eval compare` does and prints.
 import { existsSync, statSync } from 'node:fs';
 import { EXIT, UsageError } from '../errors.js';
-import { compareRecords, type RecordFile } from '../probes/evaluation/compare.js';
+import { compareRecords, type RecordFile } from '../probes/compare.js';
 import { findRecord, readRecord } from '../results/record.js';
 import { comparisonTable } from './eval_table.js';
 

@@ -1,14 +1,14 @@
 // What `capi eval cls` and `capi eval seg` do: records of all encoders, one table, and the object that --json prints.
 
 import { totalmem } from 'node:os';
+import { checkWritable } from '../base/files/writable.js';
 import { engineText } from '../engine/extractor.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
-import { checkWritable } from '../files/writable.js';
-import { type Comparison, compareRecords, NotPaired } from '../probes/evaluation/compare.js';
-import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluation/evaluate.js';
-import { planEvaluation } from '../probes/evaluation/plan.js';
+import { type Comparison, compareRecords, NotPaired } from '../probes/compare.js';
+import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluate.js';
+import { planEvaluation } from '../probes/plan.js';
 import { evaluationEngine } from './engine_flags.js';
 import type { EvalFlags } from './eval_flags.js';
 import { evaluationCsv, evaluationTable, planText } from './eval_table.js';

@@ -2,11 +2,11 @@
 
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { checkWritable } from '../base/files/writable.js';
+import { shown } from '../base/text.js';
 import { exportEncoder } from '../encoder/export.js';
 import { parseSize, sizeText } from '../encoder/spec.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
-import { checkWritable } from '../files/writable.js';
 
 export interface ExportFlags {
   encoder: string;

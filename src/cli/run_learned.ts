@@ -1,10 +1,10 @@
 // What `capi bench learned` does and prints.
 
 import { existsSync } from 'node:fs';
+import { writeWhole } from '../base/files/write.js';
+import { shown } from '../base/text.js';
 import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
-import { writeWhole } from '../files/write.js';
 import { encodePng, paintLabels, type RawImage } from '../images/index.js';
 import { type LearnedPicture, type LearnedResult, whatItLearned } from '../probes/learned.js';
 import { percent, rangeText } from '../report/formats/words.js';

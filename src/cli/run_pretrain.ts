@@ -1,8 +1,8 @@
 // What `capi pretrain` does: config, signals, progress, and the object that --json prints.
 
+import { checkWritable } from '../base/files/writable.js';
 import { type Config, loadConfig } from '../config/index.js';
 import { InterruptedError } from '../errors.js';
-import { checkWritable } from '../files/writable.js';
 import type { StepReport } from '../pretrain/metrics.js';
 import { type ConfigFlagValues, overridesOf } from './config_flags.js';
 import { duration, Progress } from './progress.js';

@@ -2,11 +2,11 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { takeLock } from '../base/files/lock.js';
+import { checkWritable } from '../base/files/writable.js';
+import { writeFailure, writeText, writeWhole } from '../base/files/write.js';
+import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { takeLock } from '../files/lock.js';
-import { shown } from '../files/text.js';
-import { checkWritable } from '../files/writable.js';
-import { writeFailure, writeText, writeWhole } from '../files/write.js';
 import { renderSvg } from '../images/index.js';
 import { checkProtocols } from '../report/ablation/protocols.js';
 import { Study } from '../report/ablation/study.js';

@@ -1,8 +1,8 @@
 // What `capi verify` does: checks everything that is stored below folders and says, a line each, what is wrong and what to do.
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { shown } from '../base/text.js';
 import { EXIT, InterruptedError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';

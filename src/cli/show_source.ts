@@ -1,9 +1,9 @@
 // The work of `capi data show`: survey a source, print it, write its contact sheet.
 
 import { existsSync } from 'node:fs';
+import { writeWhole } from '../base/files/write.js';
+import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
-import { writeWhole } from '../files/write.js';
 import {
   channelStats,
   contactSheet,

@@ -1,5 +1,5 @@
 // Plain columns of text for a terminal.
-import { shown } from '../files/text.js';
+import { shown } from '../base/text.js';
 
 /**
  * Rows as lines with aligned columns, two spaces apart; a column whose cells below the head are all numbers is aligned right.

@@ -1,8 +1,8 @@
 // From a preset or file, `--set` and flags to one complete, checked configuration.
 
 import { stringify } from 'yaml';
+import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import {
   acceptedBy,
   flatten,

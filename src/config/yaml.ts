@@ -1,8 +1,8 @@
 // Reading YAML that is not ours: a regular file of bounded size, plain data alone, and every refusal in one line.
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { parseDocument } from 'yaml';
+import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 
 /** A config, grid or protocol is a page or two; a file beyond this is something else. */
 const MOST_BYTES = 2 ** 20;

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse, stringify, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { sha256 } from '../base/hash.js';
 import { DataError, UsageError } from '../errors.js';
-import { sha256 } from '../files/hash.js';
 import { IMAGENET } from '../images/index.js';
 
 const positive = 'a whole number of at least 1';

@@ -1,8 +1,8 @@
 // An encoder of our architecture, frozen: its weights built into the program, at any size that its patch divides.
 
+import { canonicalJson, sha256 } from '../base/hash.js';
 import { imageSize } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
-import { canonicalJson, sha256 } from '../files/hash.js';
 import { type ModelSizes, modelSizes } from '../model/sizes.js';
 import { busyThreads, inParts, streamsOf } from './chunks.js';
 import { checkBytes } from './floors.js';

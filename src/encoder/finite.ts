@@ -1,6 +1,7 @@
 // Features that can be used, or an error that names the encoder and the image: one NaN makes every score that reads it a lie.
+
+import { shown } from '../base/text.js';
 import { CapiError, DataError, InterruptedError } from '../errors.js';
-import { shown } from '../files/text.js';
 import type { FrozenEncoder, FrozenFeatures } from './frozen.js';
 
 /** Squares of features and sums of them over images are taken in float32, which ends at 3.4e38. */

@@ -1,6 +1,7 @@
 // Encoders that learned nothing: the pixels of each patch, and the position of each patch.
+
+import { hashOf } from '../base/hash.js';
 import { UsageError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
 import { IMAGENET } from '../images/index.js';
 import type { FrozenEncoder, FrozenFeatures } from './frozen.js';
 import { type EncoderSpec, gridOf, type Size, sizeOption, sizeText, specText, wholeOption } from './spec.js';

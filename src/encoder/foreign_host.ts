@@ -1,7 +1,7 @@
 // Foreign models in processes of their own, which can be ended: started, asked in turn, and given up when they do not answer.
 import { type ChildProcess, fork } from 'node:child_process';
+import { shown } from '../base/text.js';
 import { type CapiError, DataError, EngineError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { type ChildAnswer, type ChildRequest, OUT_OF_MEMORY } from './foreign_protocol.js';
 import type { ForeignFeatures, ReaderPlan } from './foreign_reader.js';
 

@@ -1,9 +1,9 @@
 // Feeds an ONNX file of anyone's with bytes and cuts its outputs into features, as its adapter says.
 
+import { shown } from '../base/text.js';
 import type { OnnxFile } from '../engine/onnx/foreign_file.js';
 import type { OnnxSlot } from '../engine/onnx/native_session.js';
 import { DataError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import type { Adapter, AdapterPart } from './adapter.js';
 import { normalisedBytes } from './floors.js';
 import type { Size } from './spec.js';

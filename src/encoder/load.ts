@@ -1,14 +1,14 @@
 // Weights and config of an encoder of ours: from a run, a checkpoint, an official .pth, an exported file, or drawn at random.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { SafetensorsReader } from '../base/safetensors.js';
+import { checkSigned } from '../base/signed_tensors.js';
 import { type CanonicalConfig, type Config, checkSizes, loadConfig, parseConfig } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { IMAGENET, openSource, pixelStatistics } from '../images/index.js';
 import { checkFits } from '../model/memory.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
-import { SafetensorsReader } from '../tensor/safetensors.js';
-import { checkSigned } from '../tensor/signed.js';
 import { checkWeights, openPth, openSafetensors, readOfficial, type TensorFile } from './official.js';
 import { checkDepth, checkpointEncoder, type EncoderSource, uneditedConfig } from './open.js';
 import { encoderParameters } from './program.js';

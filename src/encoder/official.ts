@@ -1,12 +1,13 @@
 // Weights under their official names, from a state dict however it was wrapped: matched with the sizes of a config, all faults at once.
+
+import { SafetensorsReader, type StoredTensor } from '../base/safetensors.js';
+import { shown } from '../base/text.js';
 import { float32Values } from '../checkpoint/floats.js';
 import { PickleDict, type PickleValue } from '../checkpoint/pickle.js';
 import { PthReader, TorchTensor } from '../checkpoint/pth.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { type Shapes, studentShapes } from '../model/parameters.js';
 import type { ModelSizes } from '../model/sizes.js';
-import { SafetensorsReader, type StoredTensor } from '../tensor/safetensors.js';
 import { officialNames, type WeightsName } from './weight_groups.js';
 
 /** Tensors of a file by the name that they have there. */

@@ -1,7 +1,8 @@
 // Whether an encoder of anyone's agrees with itself: one image alone, again, and at two places of a batch of others.
+
+import { stream } from '../base/random.js';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
-import { stream } from '../tensor/random.js';
 import type { FrozenFeatures } from './frozen.js';
 
 /**

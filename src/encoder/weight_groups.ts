@@ -1,6 +1,7 @@
 // Which of the models in a file is meant: the EMA or the student, whatever a training script called them, and said when there was a choice.
+
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 
 export type WeightsName = 'ema' | 'student';
 

@@ -1,8 +1,8 @@
 // Matrix files: rows of float32 or bytes in checksummed chunks, appended, resumable while they are written, read by ranges.
 import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
+import { giveName, PARTIAL, writeFailure } from '../base/files/write.js';
+import { canonicalJson, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { canonicalJson, sha256 } from '../files/hash.js';
-import { giveName, PARTIAL, writeFailure } from '../files/write.js';
 import type { RowSource, RowValues } from './rows.js';
 
 // A file is: magic, rows, footer (JSON), SHA-256 of the footer (32 bytes), length of the footer (4 bytes), magic. While it is written

@@ -3,11 +3,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { type Holder, lockHolder, takeLock, tryLock } from '../base/files/lock.js';
+import { readSealed, unseal, writeSealed } from '../base/files/seal.js';
+import { writeFailure } from '../base/files/write.js';
+import { hashOf } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { hashOf } from '../files/hash.js';
-import { type Holder, lockHolder, takeLock, tryLock } from '../files/lock.js';
-import { readSealed, unseal, writeSealed } from '../files/seal.js';
-import { writeFailure } from '../files/write.js';
 import { atEnd } from '../stops.js';
 import { MatrixFile, MatrixWriter } from './chunks.js';
 
@@ -39,7 +39,7 @@ export type PartFile<D extends StorePart['dtype']> = MatrixFile<
 const META = 'entry.json';
 const LOCK = 'entry.lock';
 
-export { cacheFolder as defaultStoreFolder } from '../files/cache_folder.js';
+export { cacheFolder as defaultStoreFolder } from '../base/files/cache_folder.js';
 
 const entryName = ({ kind, made_by, data, how }: StoreKey): string =>
   hashOf({ kind, made_by, data, how }).slice(0, 24);

@@ -1,7 +1,7 @@
 // What a source of files is known by: the contents of its files and their labels, wherever they lie and whatever they are called.
 
-import { type DigestOptions, fileDigests } from '../files/digests.js';
-import { hashOf, sha256 } from '../files/hash.js';
+import { type DigestOptions, fileDigests } from '../base/files/digests.js';
+import { hashOf, sha256 } from '../base/hash.js';
 import { sizesIdentity } from './listing.js';
 import type { DecodeOptions } from './pixels.js';
 import type { ImageSource } from './source.js';

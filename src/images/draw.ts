@@ -1,7 +1,7 @@
 // What a batch holds: which images and which crops, decided by (seed, step, position) alone, and its pixels.
 
+import { stream } from '../base/random.js';
 import { CapiError, DataError } from '../errors.js';
-import { stream } from '../tensor/random.js';
 import type { RawImage } from './resample.js';
 import type { ImageSource } from './source.js';
 import { randomResizedCrop, type TransformOptions } from './transform.js';

@@ -1,7 +1,7 @@
 // `fashion-scenes:DIR`: Fashion-MNIST garments composed on textured backgrounds, with label maps; deterministic by (seed, split, index).
 
+import { type Random, stream } from '../base/random.js';
 import { DataError } from '../errors.js';
-import { type Random, stream } from '../tensor/random.js';
 import { cutGarment, type Garment, halveGarment } from './garments.js';
 import { type IdxData, readIdx } from './idx.js';
 import {

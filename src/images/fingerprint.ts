@@ -1,6 +1,6 @@
 // What tells images apart or not: a digest of the decoded pixels, a perceptual hash of 64 bits, and a small grey picture.
 
-import { sha256 } from '../files/hash.js';
+import { sha256 } from '../base/hash.js';
 import { type RawImage, resizeBicubic } from './resample.js';
 import type { ImageSource } from './source.js';
 

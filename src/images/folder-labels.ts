@@ -1,7 +1,7 @@
 // The labels of a folder's images: those of its label file, else of its class folders, else none; with everything that is odd about them.
 
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { LABEL_FILES, type LabelFile, numberLabels, readLabelFile } from './label-file.js';
 import { type LeftOut, type Listing, leftOut, phrase, sameForm } from './listing.js';
 import { quoted } from './parts.js';

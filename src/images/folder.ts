@@ -1,8 +1,8 @@
 // `folder:DIR`: image files in class folders or flat, in train, val and test parts where the folder has them.
 
 import { join, resolve } from 'node:path';
+import { shown } from '../base/text.js';
 import { DataError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { decodingSettings, identities } from './contents.js';
 import { type FolderLabels, folderLabels } from './folder-labels.js';
 import { type HoldOut, heldOut, holdOutOption, holdOutSettings } from './hold-out.js';

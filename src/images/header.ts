@@ -1,7 +1,7 @@
 // What the first bytes of an image file say: which of the four kinds it is, how large, and what its values mean. Everything else is refused here.
 
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { readTiff } from './tiff.js';
 
 /** The most pixels of an image or label map: where Pillow warns of a decompression bomb. */

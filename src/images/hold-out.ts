@@ -1,7 +1,7 @@
 // `?holdout=SHARE`: a test part for data that has none, the same on every machine.
 
+import { sha256 } from '../base/hash.js';
 import { UsageError } from '../errors.js';
-import { sha256 } from '../files/hash.js';
 import { sameForm } from './listing.js';
 import { numberOption, type SourceUri } from './uri.js';
 

@@ -5,9 +5,9 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, gunzip, gunzipSync } from 'node:zlib';
+import { readRegular } from '../base/files/read.js';
+import { sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { sha256 } from '../files/hash.js';
-import { readRegular } from '../files/read.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
 

@@ -3,8 +3,8 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { leftOut, phrase, sameForm } from './listing.js';
 
 export const LABEL_FILES = ['labels.csv', 'labels.txt'];

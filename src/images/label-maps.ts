@@ -1,8 +1,8 @@
 // Images with label maps in files: matching them by name, telling everything that does not fit at once, and the source made of them.
 
 import { extname, join } from 'node:path';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { decodingSettings, identities, mapSettings } from './contents.js';
 import { problem } from './label-file.js';
 import { isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';

@@ -1,7 +1,7 @@
 // The numbers that a PNG file stores: palette files are rewritten as greyscale ones, so that a decoder gives indices and not colours.
 
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { checkPixels } from './header.js';
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);

@@ -1,8 +1,8 @@
 // `pairs:IMAGES,LABELS`: anyone's images and label maps, in two folders with the same names.
 
 import { join, relative, resolve } from 'node:path';
+import { shown } from '../base/text.js';
 import { DataError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import { heldOut, holdOutOption, holdOutSettings } from './hold-out.js';
 import { problem, readText } from './label-file.js';
 import { labelMapSource, pairFiles } from './label-maps.js';

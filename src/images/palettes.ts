@@ -1,7 +1,7 @@
 // Palettes of label maps: a label has one colour in all maps of a data set, else its number means another class from map to map.
 
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { shown } from '../files/text.js';
 import type { LabelMap } from './resample.js';
 import type { ImageSource } from './source.js';
 import { spread } from './survey.js';

@@ -1,8 +1,8 @@
 // The parts of a data folder: train, val and test folders under their usual names, and names that look like parts where they would be classes.
 
 import { basename, join } from 'node:path';
+import { shown } from '../base/text.js';
 import { DataError, UsageError } from '../errors.js';
-import { shown } from '../files/text.js';
 import {
   isFolder,
   isSystemFolder,

@@ -1,9 +1,9 @@
 // The only door to sharp: image files to RGB bytes or label maps, RGB bytes and charts to PNG.
 
 import sharp from 'sharp';
+import { readRegular } from '../base/files/read.js';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { readRegular } from '../files/read.js';
-import { shown } from '../files/text.js';
 import { inksToRgb, narrowDeep, narrowFloats, type ValueRange } from './depth.js';
 import { type ImageHeader, MOST_BYTES, MOST_PIXELS, readHeader } from './header.js';
 import { storedNumbers } from './label-png.js';

@@ -1,7 +1,7 @@
 // What the generated sources share: options, splits, and a picture of several placed objects with its label map.
 
-import { sha256 } from '../files/hash.js';
-import type { Random } from '../tensor/random.js';
+import { sha256 } from '../base/hash.js';
+import type { Random } from '../base/random.js';
 import type { LabelMap, RawImage } from './resample.js';
 import type { ImageSource, SourceOptions } from './source.js';
 import { canonicalUri, numberOption, type Scheme, type SourceUri, splitOption } from './uri.js';

@@ -1,6 +1,6 @@
 // Image sources: what one offers, and `openSource`, which makes one from a URI.
 
-import type { DigestOptions } from '../files/digests.js';
+import type { DigestOptions } from '../base/files/digests.js';
 import type { LeftOut } from './listing.js';
 import type { LabelMap, RawImage } from './resample.js';
 import { parseSourceUri, type Split } from './uri.js';

@@ -1,7 +1,7 @@
 // `synthetic:scenes`: textured objects on textured backgrounds whose class is shape and texture together; deterministic by (seed, split, index).
 
+import { type Random, stream } from '../base/random.js';
 import { UsageError } from '../errors.js';
-import { type Random, stream } from '../tensor/random.js';
 import {
   footprint,
   type Placement,

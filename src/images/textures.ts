@@ -1,6 +1,6 @@
 // Textures of the generated pictures: fields of values in 0..1, the colours put on them, and whole backgrounds.
 
-import { type Random, stream } from '../tensor/random.js';
+import { type Random, stream } from '../base/random.js';
 
 /** Red, green and blue in 0..255. */
 export type Colour = [number, number, number];

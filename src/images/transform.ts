@@ -1,6 +1,6 @@
 // The training transform: a random resized crop, sampled as torchvision does it, and a flip.
 
-import type { Random } from '../tensor/random.js';
+import type { Random } from '../base/random.js';
 import { type Box, type RawImage, resizeBicubic, roundHalfEven } from './resample.js';
 
 /** What the training transform may do. */

@@ -1,5 +1,5 @@
 // Names, shapes, initial values and optimiser groups of all parameters, under their names in the official state dict.
-import { stream } from '../tensor/random.js';
+import { stream } from '../base/random.js';
 import { headShapes } from './head.js';
 import type { ModelSizes } from './sizes.js';
 

@@ -1,4 +1,6 @@
 // The inputs of training step k beside the images: masks, kept samples of drop path, rates. All keyed by (seed, step).
+
+import { stream } from '../base/random.js';
 import type { Config } from '../config/index.js';
 import type { Values } from '../engine/program.js';
 import { drawMasks } from '../masks.js';
@@ -6,7 +8,6 @@ import { maskInputs, readMaskInputs } from '../model/positions.js';
 import type { ModelSizes } from '../model/sizes.js';
 import { adamwCorrections } from '../optim/adamw.js';
 import { type Rates, ratesAt } from '../optim/schedule.js';
-import { stream } from '../tensor/random.js';
 import { dropPathPlan } from './step.js';
 
 /** Rates of step `step` (from 0) of the run. */

@@ -1,5 +1,7 @@
 // The training loop, read from top to bottom: open the run, step, watch, checkpoint, stop.
 import { join } from 'node:path';
+import { writeSealed } from '../base/files/seal.js';
+import { writeText } from '../base/files/write.js';
 import { writeCheckpoint } from '../checkpoint/file.js';
 import {
   checkpointPath,
@@ -11,8 +13,6 @@ import { type Config, resolvedYaml } from '../config/index.js';
 import { decodingThreads } from '../cores.js';
 import type { Engine, Executable, Values } from '../engine/program.js';
 import { DivergedError, InterruptedError } from '../errors.js';
-import { writeSealed } from '../files/seal.js';
-import { writeText } from '../files/write.js';
 import { type ImageSource, openBatches, pixelStatistics } from '../images/index.js';
 import { modelSizes } from '../model/sizes.js';
 import { environment } from '../results/environment.js';

@@ -4,10 +4,10 @@ import { appendFileSync, closeSync, existsSync, fstatSync, fsyncSync, openSync }
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readSealed, type Seal, writeSealed } from '../base/files/seal.js';
+import { writeFailure, writeText } from '../base/files/write.js';
+import { sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { sha256 } from '../files/hash.js';
-import { readSealed, type Seal, writeSealed } from '../files/seal.js';
-import { writeFailure, writeText } from '../files/write.js';
 import type { Rates } from '../optim/schedule.js';
 import type { Health } from './health.js';
 import { RUN } from './run_folder.js';

@@ -1,8 +1,8 @@
 // From a config to a run that can start: engine opened, engine settings resolved, data and run identified.
 import { basename } from 'node:path';
+import { digestMessages } from '../base/files/digests.js';
 import { type Config, checkSizes, identity } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
-import { digestMessages } from '../files/digests.js';
 import { type ImageSource, openSource } from '../images/index.js';
 import { modelSizes, patchCounts } from '../model/sizes.js';
 import { checkLearning } from './learning.js';

@@ -3,14 +3,14 @@
 import { appendFileSync, existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type HeldLock, type Holder, holderText, holdFolder, lockHolder } from '../base/files/lock.js';
+import { readSealed, writeSealed } from '../base/files/seal.js';
+import { isCutOff, setAside } from '../base/files/torn.js';
+import { makeFolder, partialOf, removePartials } from '../base/files/write.js';
+import { shown } from '../base/text.js';
 import { latestCheckpoint } from '../checkpoint/folder.js';
 import { type CanonicalConfig, canonicalHash, identityDifferences } from '../config/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { type HeldLock, type Holder, holderText, holdFolder, lockHolder } from '../files/lock.js';
-import { readSealed, writeSealed } from '../files/seal.js';
-import { shown } from '../files/text.js';
-import { isCutOff, setAside } from '../files/torn.js';
-import { makeFolder, partialOf, removePartials } from '../files/write.js';
 
 /** Files of a run folder. */
 export const RUN = {

@@ -1,4 +1,6 @@
 // The state of a run: its first values, what a checkpoint holds of it, and reading that back.
+
+import type { StoredTensor } from '../base/safetensors.js';
 import { readCheckpoint } from '../checkpoint/file.js';
 import type { CheckpointFile } from '../checkpoint/folder.js';
 import { type Config, identityDifferences } from '../config/index.js';
@@ -6,7 +8,6 @@ import { type Executable, elements, type Program } from '../engine/program.js';
 import { DataError, UsageError } from '../errors.js';
 import { allShapes, initialTensors, isRope, ropeFrequencies } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
-import type { StoredTensor } from '../tensor/safetensors.js';
 import { isEngineSetting, type RunIdentity } from './run_folder.js';
 import { optimiserShapes } from './step.js';
 

@@ -1,4 +1,6 @@
 // Segmentation by logistic regression on frozen patch features: C chosen on a part of the training images, scored once on the test images.
+
+import { stream } from '../base/random.js';
 import {
   type ConfusionMatrix,
   classCounts,
@@ -9,11 +11,10 @@ import {
   meanIou,
   pixelAccuracy,
 } from '../scores/confusion.js';
-import { stream } from '../tensor/random.js';
-import { fitLogistic, type LogisticModel, predictLogistic } from './logistic.js';
-import { type MapSize, modalLabels, patchPixels } from './patch_labels.js';
-import type { LabelledFeatures } from './softmax_loss.js';
-import { fitStandardiser, standardise } from './standardise.js';
+import { fitLogistic, type LogisticModel, predictLogistic } from '../solvers/logistic.js';
+import type { LabelledFeatures } from '../solvers/softmax_loss.js';
+import { fitStandardiser, standardise } from '../solvers/standardise.js';
+import { type MapSize, modalLabels, patchPixels } from './seg/patch_labels.js';
 
 /** The official grid: eight values, evenly spaced in the exponent, from 1e-6 to 1e5. */
 export const OFFICIAL_C_GRID: readonly number[] = Array.from(

@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs';
 import { lstat, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { readSealed, SEALED_SCHEMA, writeSealed } from '../base/files/seal.js';
+import { makeFolder } from '../base/files/write.js';
+import { hashOf, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { hashOf, sha256 } from '../files/hash.js';
-import { readSealed, SEALED_SCHEMA, writeSealed } from '../files/seal.js';
-import { makeFolder } from '../files/write.js';
 import { fileName, resultSchema, schemaVersion } from './record.js';
 
 const number = z.number().nullable();

@@ -1,5 +1,5 @@
 // Whether two cells of an ablation were evaluated alike: their protocol cards without what an arm's own config decides.
-import { hashOf } from '../files/hash.js';
+import { hashOf } from '../base/hash.js';
 import type { CellRecord } from './cell.js';
 
 /**

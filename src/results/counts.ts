@@ -3,9 +3,9 @@ import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { writeWhole } from '../base/files/write.js';
+import { sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { sha256 } from '../files/hash.js';
-import { writeWhole } from '../files/write.js';
 
 const MOST = 2 ** 32;
 const whole = z.array(z.int().min(0).max(MOST));

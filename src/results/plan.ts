@@ -1,9 +1,9 @@
 // What an ablation consists of: its arms, their order, and the cells of each, for whoever makes tables of the records.
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readSealed } from '../base/files/seal.js';
+import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
-import { readSealed } from '../files/seal.js';
-import { shown } from '../files/text.js';
 import { fileName, schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';

@@ -3,12 +3,19 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { takeLock } from '../base/files/lock.js';
+import {
+  readSealed,
+  readText,
+  SEALED_SCHEMA,
+  sealedLine,
+  sealedText,
+  unsealLines,
+} from '../base/files/seal.js';
+import { readUnlessTorn } from '../base/files/torn.js';
+import { appendLine, makeFolder, writeNew } from '../base/files/write.js';
+import { hashOf, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
-import { hashOf, sha256 } from '../files/hash.js';
-import { takeLock } from '../files/lock.js';
-import { readSealed, readText, SEALED_SCHEMA, sealedLine, sealedText, unsealLines } from '../files/seal.js';
-import { readUnlessTorn } from '../files/torn.js';
-import { appendLine, makeFolder, writeNew } from '../files/write.js';
 
 /** JSON has no NaN: a score over nothing is null. */
 const score = z.number().nullable();

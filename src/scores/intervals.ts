@@ -1,7 +1,7 @@
 // Intervals for scores and for their differences, by resampling test images.
 
+import { stream } from '../base/random.js';
 import { alikeInterval, alikeScore } from '../results/bounds.js';
-import { stream } from '../tensor/random.js';
 import { type ClassCounts, type Counting, type ImageCounts, pixelAccuracy } from './confusion.js';
 import { CONVENTIONS, type Convention, imageMeans, pooledMeanIou } from './conventions.js';
 

@@ -1,7 +1,7 @@
 // Accuracy with bootstrap intervals over images, and the difference of two predictions of the same images.
 
+import { stream } from '../base/random.js';
 import { alikeInterval, wilson } from '../results/bounds.js';
-import { stream } from '../tensor/random.js';
 import { type BootstrapOptions, type Interval, quantile } from './intervals.js';
 
 /**

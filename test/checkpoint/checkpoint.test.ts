@@ -5,6 +5,8 @@ import { mkdtemp, readdir, readFile, truncate, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
+import type { StoredTensor } from '../../src/base/safetensors.js';
 import { type CheckpointState, readCheckpoint, writeCheckpoint } from '../../src/checkpoint/file.js';
 import {
   checkpointPath,
@@ -13,8 +15,6 @@ import {
   prepareCheckpointFolder,
 } from '../../src/checkpoint/folder.js';
 import { DataError } from '../../src/errors.js';
-import { stream } from '../../src/tensor/random.js';
-import type { StoredTensor } from '../../src/tensor/safetensors.js';
 
 const base = mkdtempSync(join(tmpdir(), 'capi-checkpoint-'));
 afterAll(() => rmSync(base, { recursive: true }));

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readSafetensors, type StoredTensor } from '../../src/base/safetensors.js';
 import { float32Values } from '../../src/checkpoint/floats.js';
 import type { PickleDict } from '../../src/checkpoint/pickle.js';
 import { PthReader, TorchTensor } from '../../src/checkpoint/pth.js';
 import { DataError } from '../../src/errors.js';
-import { readSafetensors, type StoredTensor } from '../../src/tensor/safetensors.js';
 import { referenceDir } from '../support/golden.js';
 import { checkpoint, op, pickle, storage, tensor, zip } from './handmade.js';
 

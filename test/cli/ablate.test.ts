@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sealedText } from '../../src/files/seal.js';
+import { sealedText } from '../../src/base/files/seal.js';
 import { encodePng } from '../../src/images/index.js';
 import { ORIGIN_COLUMNS } from '../../src/report/formats/rows.js';
 import { comparableCells, tinyProtocol } from '../support/cells.js';

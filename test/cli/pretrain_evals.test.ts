@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { resolvedYaml } from '../../src/config/index.js';
 import { openEngine } from '../../src/engine/select.js';
 import { InterruptedError } from '../../src/errors.js';
-import { type EvaluateOptions, evaluate } from '../../src/probes/evaluation/evaluate.js';
+import { type EvaluateOptions, evaluate } from '../../src/probes/evaluate.js';
 import { smallConfig, temporaryFolder } from '../pretrain/small_run.js';
 import { capi, root } from './capi.js';
 

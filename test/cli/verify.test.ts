@@ -15,10 +15,10 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sealedText, writeSealed } from '../../src/base/files/seal.js';
+import { hashOf, sha256 } from '../../src/base/hash.js';
+import { stream } from '../../src/base/random.js';
 import { checkFile } from '../../src/cli/verify/files.js';
-import { hashOf, sha256 } from '../../src/files/hash.js';
-import { sealedText, writeSealed } from '../../src/files/seal.js';
-import { stream } from '../../src/tensor/random.js';
 import { makeStudy } from '../support/made_study.js';
 import { capi, root } from './capi.js';
 

@@ -2,6 +2,7 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { type StoredTensor, writeSafetensors } from '../../src/base/safetensors.js';
 import { resolvedYaml } from '../../src/config/index.js';
 import { loadEncoder } from '../../src/encoder/load.js';
 import { openFrozen } from '../../src/encoder/open_frozen.js';
@@ -11,7 +12,6 @@ import { officialNames, type WeightsName } from '../../src/encoder/weight_groups
 import { DataError, UsageError } from '../../src/errors.js';
 import { studentShapes } from '../../src/model/parameters.js';
 import { modelSizes } from '../../src/model/sizes.js';
-import { type StoredTensor, writeSafetensors } from '../../src/tensor/safetensors.js';
 import { checkpoint, op, pickle } from '../checkpoint/handmade.js';
 import { engines, onEveryEngine } from '../support/engines.js';
 import { reference, referenceConfig, referenceDir, relativeError, tensors } from '../support/golden.js';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import { stream } from '../../src/tensor/random.js';
+import { stream } from '../../src/base/random.js';
 
 /** A folder that is removed after the tests of the file. */
 export function encoderFolder(): string {

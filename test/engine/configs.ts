@@ -1,5 +1,6 @@
 // Small configs that between them reach every branch of the product's programs, and the programs with values to run them on.
 
+import { stream } from '../../src/base/random.js';
 import { type Config, parseConfig } from '../../src/config/index.js';
 import { encoderProgram } from '../../src/encoder/program.js';
 import { elements, type Program, type Values } from '../../src/engine/program.js';
@@ -7,7 +8,6 @@ import { initialParameters, isRope, STUDENT } from '../../src/model/parameters.j
 import { modelSizes } from '../../src/model/sizes.js';
 import { stepInputs } from '../../src/pretrain/inputs.js';
 import { FIRST_MOMENT, SECOND_MOMENT, type StepOptions, stepProgram } from '../../src/pretrain/step.js';
-import { stream } from '../../src/tensor/random.js';
 
 export const pixels = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] };
 

@@ -11,7 +11,7 @@ import type { Engine } from '../../src/engine/program.js';
 import { referenceEngine } from '../../src/engine/reference.js';
 import { cudaEngine, openEngine } from '../../src/engine/select.js';
 import { EngineError } from '../../src/errors.js';
-import { evaluate } from '../../src/probes/evaluation/evaluate.js';
+import { evaluate } from '../../src/probes/evaluate.js';
 import { environment } from '../../src/results/environment.js';
 import { stepCase, variants } from './configs.js';
 

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { DataError } from '../../src/errors.js';
 import { MatrixFile, type MatrixKind, MatrixWriter } from '../../src/features/chunks.js';
 import { chooseRows, rowsInMemory } from '../../src/features/rows.js';
-import { stream } from '../../src/tensor/random.js';
 
 let folder: string;
 let files = 0;

@@ -12,6 +12,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tryLock } from '../../src/base/files/lock.js';
 import { DataError, InterruptedError } from '../../src/errors.js';
 import {
   listStore,
@@ -22,7 +23,6 @@ import {
   type StoreKey,
   storedParts,
 } from '../../src/features/store.js';
-import { tryLock } from '../../src/files/lock.js';
 
 const base = mkdtempSync(join(tmpdir(), 'capi-store-'));
 afterAll(() => rmSync(base, { recursive: true }));

@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { sha256 } from '../../src/base/hash.js';
 import { DataError, UsageError } from '../../src/errors.js';
-import { sha256 } from '../../src/files/hash.js';
 import {
   type Batches,
   type BatchOptions,

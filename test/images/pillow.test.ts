@@ -2,9 +2,9 @@
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readSafetensors } from '../../src/base/safetensors.js';
 import { decodeImage, decodeLabelMap } from '../../src/images/pixels.js';
 import { resizeAndCenterCrop, resizeBicubic, resizeNearest } from '../../src/images/resample.js';
-import { readSafetensors } from '../../src/tensor/safetensors.js';
 import { referenceImages } from './support.js';
 
 const folder = referenceImages();

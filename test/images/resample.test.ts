@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import {
   centerBox,
   crop,
@@ -11,7 +12,6 @@ import {
   roundHalfEven,
   shorterSideSize,
 } from '../../src/images/resample.js';
-import { stream } from '../../src/tensor/random.js';
 
 function noise(height: number, width: number, seed = 0): RawImage {
   const random = stream(seed, 'test image');

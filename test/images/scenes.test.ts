@@ -3,8 +3,8 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { sha256 } from '../../src/base/hash.js';
 import { DataError } from '../../src/errors.js';
-import { sha256 } from '../../src/files/hash.js';
 import { type ImageSource, openSource } from '../../src/images/index.js';
 import { suiteNeeding } from '../support/suites.js';
 import { fashionMnist } from '../support/tools.js';

@@ -1,8 +1,8 @@
 // The random resized crop: torchvision's rule step by step, and its statistics.
 
 import { describe, expect, it } from 'vitest';
+import { type Random, stream } from '../../src/base/random.js';
 import { randomResizedCrop, sampleCrop } from '../../src/images/transform.js';
-import { type Random, stream } from '../../src/tensor/random.js';
 
 /** A stream that gives the listed uniform numbers, `int` taking the matching share of its range. */
 function scripted(values: number[]): Random {

@@ -4,6 +4,7 @@ import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { readSafetensors } from '../../src/base/safetensors.js';
 import { DataError, UsageError } from '../../src/errors.js';
 import {
   type EvaluationOptions,
@@ -13,7 +14,6 @@ import {
   readAll,
   readForEvaluation,
 } from '../../src/images/index.js';
-import { readSafetensors } from '../../src/tensor/safetensors.js';
 import { compiledImages, failure, put, temporaryFolder } from './support.js';
 
 const golden = fileURLToPath(new URL('../golden/images', import.meta.url));

@@ -1,5 +1,6 @@
 // What sets the rival methods apart: who attends to whom, what a learned table says between its cells, how targets are spread.
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { parseConfig } from '../../src/config/index.js';
 import type { Program, Values } from '../../src/engine/program.js';
 import { referenceEngine } from '../../src/engine/reference.js';
@@ -10,7 +11,6 @@ import { maskInputs, tableWeights } from '../../src/model/positions.js';
 import { modelSizes } from '../../src/model/sizes.js';
 import { featureHealth } from '../../src/pretrain/health.js';
 import { sinkhorn } from '../../src/teacher/sinkhorn.js';
-import { stream } from '../../src/tensor/random.js';
 import { type Tensor, tf } from '../../src/tensor/tf.js';
 
 const [B, P] = [2, 3];

@@ -1,7 +1,7 @@
 // Health numbers against their definitions, computed the long way from joint probabilities.
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { clusterHealth } from '../../src/pretrain/health.js';
-import { stream } from '../../src/tensor/random.js';
 
 /** Rows that sum to 1, some entries exactly 0. */
 function randomUse(positions: number, k: number, seed: number): Float64Array {

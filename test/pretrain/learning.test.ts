@@ -1,10 +1,10 @@
 // Setups that cannot learn: what is refused is shown to be hopeless by the targets themselves, what is likely is a warning that says what helps.
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { loadConfig } from '../../src/config/index.js';
 import { checkMemory } from '../../src/pretrain/cost.js';
 import { checkLearning, learningNotes, learningWarnings, poorTargets } from '../../src/pretrain/learning.js';
 import { sinkhorn } from '../../src/teacher/sinkhorn.js';
-import { stream } from '../../src/tensor/random.js';
 import { tf } from '../../src/tensor/tf.js';
 
 const config = (...sets: string[]) => loadConfig({ preset: 'quickstart', sets }).config;

@@ -11,12 +11,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { unseal } from '../../src/base/files/seal.js';
+import { writeText } from '../../src/base/files/write.js';
 import { writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { type Config, identity } from '../../src/config/index.js';
 import { DataError, UsageError } from '../../src/errors.js';
-import { unseal } from '../../src/files/seal.js';
-import { writeText } from '../../src/files/write.js';
 import { Metrics, reportAt, type StepReport } from '../../src/pretrain/metrics.js';
 import { checkRunFolder, claimRunFolder, holdRunFolder, RunLog } from '../../src/pretrain/run_folder.js';
 import { checkpointOf, readState, startState } from '../../src/pretrain/state.js';

@@ -2,6 +2,7 @@
 // steps, on every engine present, at the bounds of the parity tests with the official code.
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { readSafetensors } from '../../src/base/safetensors.js';
 import { type Config, parseConfig } from '../../src/config/index.js';
 import { elements, type Values } from '../../src/engine/program.js';
 import { isRope, ropeFrequencies } from '../../src/model/parameters.js';
@@ -9,7 +10,6 @@ import { maskInputs, readMaskInputs } from '../../src/model/positions.js';
 import { modelSizes } from '../../src/model/sizes.js';
 import { adamwCorrections } from '../../src/optim/adamw.js';
 import { SECOND_MOMENT, stepProgram } from '../../src/pretrain/step.js';
-import { readSafetensors } from '../../src/tensor/safetensors.js';
 import { onEveryEngine } from '../support/engines.js';
 import { byImage, relativeError } from '../support/golden.js';
 

@@ -3,16 +3,16 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import type { FrozenEncoder } from '../../src/encoder/frozen.js';
 import { DataError } from '../../src/errors.js';
 import type { ImageSource, RawImage } from '../../src/images/index.js';
-import { CovarianceSums, orient, project, projectOnOwn } from '../../src/probes/pca.js';
 import { divergingColours, prototypeColour, toByte } from '../../src/probes/pictures/colours.js';
 import { drawEncoder, everyNth } from '../../src/probes/pictures/draw.js';
 import { patchPicture } from '../../src/probes/pictures/patches.js';
 import { PrototypeMap, readPrototypes } from '../../src/probes/pictures/prototypes.js';
 import { GAP, heatTile, prototypeTile, rgbTile, SIGNS, tileGrid } from '../../src/probes/pictures/tiles.js';
-import { stream } from '../../src/tensor/random.js';
+import { CovarianceSums, orient, project, projectOnOwn } from '../../src/solvers/pca.js';
 import { engines, onEveryEngine } from '../support/engines.js';
 import { referenceDir, tensors } from '../support/golden.js';
 

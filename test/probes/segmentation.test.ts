@@ -1,17 +1,17 @@
 // The segmentation probe: the official steps redone by hand, no look at the test images, and the better encoder found.
 import { describe, expect, it } from 'vitest';
-import { fitLogistic, predictLogistic } from '../../src/probes/logistic.js';
-import { modalLabels, patchPixels } from '../../src/probes/patch_labels.js';
+import { stream } from '../../src/base/random.js';
+import { modalLabels, patchPixels } from '../../src/probes/seg/patch_labels.js';
 import {
   OFFICIAL_C_GRID,
   type PatchSet,
   type SegmentationTask,
   scorePatchFeatures,
 } from '../../src/probes/segmentation.js';
-import { fitStandardiser, standardise } from '../../src/probes/standardise.js';
 import { classCounts, classIou, confusionMatrix, meanIou, sumImages } from '../../src/scores/confusion.js';
 import { compareMeanIou } from '../../src/scores/intervals.js';
-import { stream } from '../../src/tensor/random.js';
+import { fitLogistic, predictLogistic } from '../../src/solvers/logistic.js';
+import { fitStandardiser, standardise } from '../../src/solvers/standardise.js';
 
 const size = { height: 8, width: 12, patch: 4 };
 const channels = 7;

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { runReport } from '../../src/cli/run_report.js';
-import { stream } from '../../src/tensor/random.js';
 import { readCsv } from '../support/csv.js';
 import { type MadeCell, type MadeStudy, makeStudy } from '../support/made_study.js';
 

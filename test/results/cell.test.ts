@@ -3,12 +3,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { sealedText } from '../../src/base/files/seal.js';
+import { stream } from '../../src/base/random.js';
 import { DataError } from '../../src/errors.js';
-import { sealedText } from '../../src/files/seal.js';
 import { cellFolder, findCell } from '../../src/results/cell.js';
 import { type HeadCounts, MOST_BYTES, readCounts, writeCounts } from '../../src/results/counts.js';
 import { readPlan } from '../../src/results/plan.js';
-import { stream } from '../../src/tensor/random.js';
 import { makeStudy } from '../support/made_study.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'capi-cell-'));

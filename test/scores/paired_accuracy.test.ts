@@ -1,7 +1,7 @@
 // Bootstrap of accuracies: against the normal approximation, and that pairing takes out what the images share.
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { meanInterval, pairedMeans } from '../../src/scores/paired_accuracy.js';
-import { stream } from '../../src/tensor/random.js';
 
 const random = stream(3, 'test accuracies');
 const draw = (n: number, share: number): number[] =>

@@ -1,6 +1,8 @@
 // Segmentation scores against the reference values and brute force; intervals against resampling pixel by pixel.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
+import type { StoredTensor } from '../../src/base/safetensors.js';
 import { DataError } from '../../src/errors.js';
 import {
   classCounts,
@@ -12,8 +14,6 @@ import {
   sumImages,
 } from '../../src/scores/confusion.js';
 import { compareMeanIou, quantile } from '../../src/scores/intervals.js';
-import { stream } from '../../src/tensor/random.js';
-import type { StoredTensor } from '../../src/tensor/safetensors.js';
 import { segmentation as reference, segmentationTensors } from '../support/segmentation.js';
 
 let tensors: Map<string, StoredTensor>;

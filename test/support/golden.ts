@@ -1,8 +1,8 @@
 // Reads the reference values of the official code and compares tensors with them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readSafetensors } from '../../src/base/safetensors.js';
 import { type Config, parseConfig } from '../../src/config/index.js';
-import { readSafetensors } from '../../src/tensor/safetensors.js';
 
 /** The folder of reference values: CAPI_REFERENCE_DIR, or the copy in the repository. */
 export const referenceDir =

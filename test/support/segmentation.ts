@@ -1,7 +1,7 @@
 // The reference values of the segmentation probes. They do not depend on the model, so a reference folder without them falls back to the copy here.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readSafetensors } from '../../src/tensor/safetensors.js';
+import { readSafetensors } from '../../src/base/safetensors.js';
 
 const copy = join(import.meta.dirname, '../golden/capi-reference');
 const chosen = process.env.CAPI_REFERENCE_DIR ?? copy;

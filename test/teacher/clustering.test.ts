@@ -1,7 +1,7 @@
 // The clustering works through its positions in runs: however long they are, it says the same.
 import { expect, it } from 'vitest';
+import { stream } from '../../src/base/random.js';
 import { cluster, valuesAtOnce } from '../../src/teacher/clustering.js';
-import { stream } from '../../src/tensor/random.js';
 import { tf } from '../../src/tensor/tf.js';
 import { relativeError } from '../support/golden.js';
 

@@ -1,13 +1,13 @@
 // What `capi bench decode` does: JPEG files to what a step or an encoder takes, beside Pillow with torchvision's arithmetic.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { stream } from '../../base/random.js';
+import { readSafetensors } from '../../base/safetensors.js';
 import { usableCores } from '../../cores.js';
 import { encodeJpeg } from '../../images/pixels.js';
 import { type Box, crop, type RawImage } from '../../images/resample.js';
 import { openSource } from '../../images/source.js';
 import { sampleCrop } from '../../images/transform.js';
-import { stream } from '../../tensor/random.js';
-import { readSafetensors } from '../../tensor/safetensors.js';
 import { checkAgreement, compare, type Entrant } from './compare.js';
 import {
   type Contender,

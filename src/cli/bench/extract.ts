@@ -1,12 +1,12 @@
 // What `capi bench extract` does: features of a frozen encoder beside PyTorch's under inference_mode.
 import { join } from 'node:path';
+import { readSafetensors } from '../../base/safetensors.js';
 import { encoderProgram } from '../../encoder/program.js';
 import { graphCost } from '../../engine/onnx/cost.js';
 import { optimise } from '../../engine/onnx/passes/index.js';
 import { trace } from '../../engine/onnx/trace.js';
 import { IMAGENET } from '../../images/normalise.js';
 import { modelSizes } from '../../model/sizes.js';
-import { readSafetensors } from '../../tensor/safetensors.js';
 import { checkAgreement, compare, type Entrant, largestDifference } from './compare.js';
 import {
   type Contender,

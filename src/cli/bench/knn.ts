@@ -1,7 +1,7 @@
 // What `capi bench knn` does: the k nearest keys of every query beside PyTorch and scikit-learn.
 import { join } from 'node:path';
-import { stream } from '../../tensor/random.js';
-import { readSafetensors, type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
+import { stream } from '../../base/random.js';
+import { readSafetensors, type StoredTensor, writeSafetensors } from '../../base/safetensors.js';
 import { checkAgreement, compare, duration, type Entrant } from './compare.js';
 import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
 import type { BenchFlags } from './flags.js';

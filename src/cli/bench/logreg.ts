@@ -3,9 +3,9 @@
 // The objective of all is computed by NumPy in float64. A library counts with the loosest tolerance that brings it within SLACK of the
 // minimum, as a share; PyTorch with the pass that first gets there.
 import { join } from 'node:path';
+import { stream } from '../../base/random.js';
+import { writeSafetensors } from '../../base/safetensors.js';
 import { EngineError } from '../../errors.js';
-import { stream } from '../../tensor/random.js';
-import { writeSafetensors } from '../../tensor/safetensors.js';
 import { compare, duration, type Entrant } from './compare.js';
 import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
 import type { BenchFlags } from './flags.js';

@@ -1,12 +1,13 @@
 // The work of `capi bench probes`: a grid of heads, and features or images that they train on, the same for every contender.
+
+import { stream } from '../../base/random.js';
+import { type StoredTensor, writeSafetensors } from '../../base/safetensors.js';
 import type { Config } from '../../config/index.js';
 import { encoderParameters } from '../../encoder/program.js';
 import { modelSizes } from '../../model/sizes.js';
-import { sampler } from '../../probes/classification/batches.js';
-import { type HeadSizes, headShapes, initialHeads } from '../../probes/classification/heads.js';
-import { type FeatureSource, featureSources } from '../../probes/classification/sources.js';
-import { stream } from '../../tensor/random.js';
-import { type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
+import { sampler } from '../../probes/cls/batches.js';
+import { type HeadSizes, headShapes, initialHeads } from '../../probes/cls/heads.js';
+import { type FeatureSource, featureSources } from '../../probes/cls/sources.js';
 import { benchImages, encoderWeights, imagesTensor } from './work.js';
 
 export interface ProbeSetup {

@@ -1,7 +1,7 @@
 // The record of one run of `capi bench`: what was timed beside what, on which machine, by which command. A file a run, never replaced.
 import { join } from 'node:path';
 import { z } from 'zod';
-import { makeFolder, writeNew } from '../../files/write.js';
+import { makeFolder, writeNew } from '../../base/files/write.js';
 import { environment } from '../../results/environment.js';
 import type { Contender } from './contender.js';
 import { machine } from './machine.js';

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { writeText } from '../../base/files/write.js';
 import { resolvedYaml } from '../../config/index.js';
 import { usableCores } from '../../cores.js';
 import { EngineError } from '../../errors.js';
-import { writeText } from '../../files/write.js';
 import { resolveEngine } from '../../pretrain/prepare.js';
 import { compare, type Entrant } from './compare.js';
 import {

@@ -2,6 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stream } from '../../base/random.js';
+import { type StoredTensor, writeSafetensors } from '../../base/safetensors.js';
 import type { Config } from '../../config/index.js';
 import { encoderParameters } from '../../encoder/program.js';
 import { drawMasks } from '../../masks.js';
@@ -10,8 +12,6 @@ import { modelSizes } from '../../model/sizes.js';
 import { warmupSteps } from '../../optim/schedule.js';
 import { stepInputs } from '../../pretrain/inputs.js';
 import { dropPathPlan } from '../../pretrain/step.js';
-import { stream } from '../../tensor/random.js';
-import { type StoredTensor, writeSafetensors } from '../../tensor/safetensors.js';
 
 /** Batches of images that a benchmark goes round. */
 const BATCHES = 4;

@@ -3,23 +3,23 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RUNS } from '../../ablate/folder.js';
+import { readSealed, readText, SEALED_SCHEMA, type Seal, unsealLines } from '../../base/files/seal.js';
+import { sha256 } from '../../base/hash.js';
+import { checkSigned } from '../../base/signed_tensors.js';
 import { readCheckpoint } from '../../checkpoint/file.js';
 import { adapterFile, checkDigest } from '../../encoder/adapter.js';
 import { DataError } from '../../errors.js';
 import { MatrixFile } from '../../features/chunks.js';
 import { entryOf } from '../../features/store.js';
-import { sha256 } from '../../files/hash.js';
-import { readSealed, readText, SEALED_SCHEMA, type Seal, unsealLines } from '../../files/seal.js';
 import { METRICS_SEAL, metricsFaults } from '../../pretrain/metrics.js';
 import { RUN } from '../../pretrain/run_folder.js';
-import { checkRecord, countedIn } from '../../probes/evaluation/check.js';
-import { checkState, STATE_FOLDER } from '../../probes/evaluation/state.js';
+import { checkRecord, countedIn } from '../../probes/check.js';
+import { checkState, STATE_FOLDER } from '../../probes/state.js';
 import { CELL, FAILED, readCell, readPictures } from '../../results/cell.js';
 import { readCounts } from '../../results/counts.js';
 import { PLAN, readPlan } from '../../results/plan.js';
 import { READS, readRecord, testReadFaults } from '../../results/record.js';
 import { checkCell } from '../../scores/recompute.js';
-import { checkSigned } from '../../tensor/signed.js';
 import { checkIntervals } from './intervals.js';
 
 /** What a file is, and how it is checked: throws DataError for the first fault, or gives faults that do not end the check. */

@@ -1,7 +1,7 @@
 // Whether the intervals of a record are those that its predictions give: the bootstrap again.
 import { DataError } from '../../errors.js';
-import { BOOTSTRAP_SEED } from '../../probes/evaluation/entries.js';
-import { metricOf } from '../../probes/evaluation/segmentation_entries.js';
+import { BOOTSTRAP_SEED } from '../../probes/entries.js';
+import { metricOf } from '../../probes/seg/entries.js';
 import type { Result } from '../../results/record.js';
 import { type Interval, segmentationIntervals } from '../../scores/intervals.js';
 import { meanInterval } from '../../scores/paired_accuracy.js';

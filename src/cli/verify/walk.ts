@@ -1,7 +1,7 @@
 // Every plain file below a folder, in order; links, pipes and devices are named and not opened.
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { partialOf } from '../../files/write.js';
+import { partialOf } from '../../base/files/write.js';
 
 /** What lies at a path. `skipped` says why it is not read. */
 export interface Place {

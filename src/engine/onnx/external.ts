@@ -2,8 +2,8 @@
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import onnxProto from 'onnx-proto';
+import { shown } from '../../base/text.js';
 import { DataError } from '../../errors.js';
-import { shown } from '../../files/text.js';
 
 const { onnx } = onnxProto as unknown as { onnx: typeof import('onnx-proto').onnx };
 type Graph = import('onnx-proto').onnx.IGraphProto;

@@ -1,6 +1,7 @@
 // An ONNX file of anyone's, loaded in onnxruntime with the files of external data beside it; it knows no program.
+
+import { shown } from '../../base/text.js';
 import { EngineError } from '../../errors.js';
-import { shown } from '../../files/text.js';
 import type { DeviceName } from '../program.js';
 import { NativeSession, type OnnxSlot } from './native_session.js';
 import { refusal } from './refusal.js';

@@ -1,6 +1,7 @@
 // The words for a model that onnxruntime does not load.
+
+import { shown } from '../../base/text.js';
 import { EngineError } from '../../errors.js';
-import { shown } from '../../files/text.js';
 import type { DeviceName } from '../program.js';
 import { noAdapter } from './webgpu.js';
 

@@ -7,7 +7,7 @@ import type { Engine } from '../../engine/program.js';
 import { UsageError } from '../../errors.js';
 import { MatrixFile, MatrixWriter } from '../../features/chunks.js';
 import { type ImageSource, type RawImage, resizeBicubic } from '../../images/index.js';
-import { CovarianceSums, orient, type Projection, project, projectOnOwn } from '../pca.js';
+import { CovarianceSums, orient, type Projection, project, projectOnOwn } from '../../solvers/pca.js';
 import { patchPicture, prototypeRow } from './patches.js';
 import { PrototypeMap, type PrototypeUse, type PrototypeWeights } from './prototypes.js';
 import { type Canvas, heatTile, prototypeTile, rgbTile, SIGNS, signName, tileGrid } from './tiles.js';

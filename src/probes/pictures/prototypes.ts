@@ -1,10 +1,11 @@
 // Which prototype of the clustering layer each patch prefers, and the patches that lie nearest to a prototype.
+
+import { SafetensorsReader } from '../../base/safetensors.js';
 import { parseConfig } from '../../config/index.js';
 import type { Engine, Executable, Program } from '../../engine/program.js';
 import { DataError } from '../../errors.js';
 import { CLUSTERING } from '../../model/parameters.js';
 import { clusteringLogits } from '../../teacher/clustering.js';
-import { SafetensorsReader } from '../../tensor/safetensors.js';
 import { tf } from '../../tensor/tf.js';
 
 /** The clustering layer of a checkpoint. */

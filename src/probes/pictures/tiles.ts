@@ -1,6 +1,6 @@
 // Pictures of a patch grid: enlarged by whole patches, and laid out in grids.
 import { type RawImage, resizeNearest } from '../../images/index.js';
-import type { Projection } from '../pca.js';
+import type { Projection } from '../../solvers/pca.js';
 import { divergingColours, prototypeColour, toByte } from './colours.js';
 
 /** A patch grid shown at the size of the image. */

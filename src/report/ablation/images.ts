@@ -1,7 +1,8 @@
 // What the choice of test images alone does to the difference of two arms: a paired bootstrap of the seed-averaged difference.
+
+import { reportDraws } from '../../base/random.js';
 import type { HeadCounts } from '../../results/counts.js';
 import { variance } from '../statistics/differences.js';
-import { draws } from '../statistics/random.js';
 
 const RESAMPLES = 1000;
 
@@ -80,7 +81,7 @@ function pixelsVariances(
     Pixels[],
     Pixels[],
   ];
-  const random = draws(seed);
+  const random = reportDraws(seed);
   const times = new Int32Array(count);
   const found: Record<string, number[]> = { official: [], nanskip: [], absent0: [], accuracy: [] };
   for (let r = 0; r < RESAMPLES; r++) {

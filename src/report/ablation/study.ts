@@ -1,9 +1,9 @@
 // The records of one ablation, read back: its plan, the cells that are finished, and why others are not.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isTorn } from '../../base/files/torn.js';
+import { shown } from '../../base/text.js';
 import { DataError, UsageError } from '../../errors.js';
-import { shown } from '../../files/text.js';
-import { isTorn } from '../../files/torn.js';
 import {
   CELL,
   type CellRecord,

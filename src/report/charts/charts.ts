@@ -1,5 +1,5 @@
 // The charts of a report: scores with intervals, curves of training, scores along an axis that is a number, scores against cost.
-import { hashOf } from '../../files/hash.js';
+import { hashOf } from '../../base/hash.js';
 import type { CellRecord } from '../../results/cell.js';
 import { type Caveat, cellWords } from '../ablation/caveats.js';
 import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';

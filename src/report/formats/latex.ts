@@ -1,6 +1,6 @@
 // A report as LaTeX tables in the style of the paper: booktabs, one table a group.
-import { hashOf } from '../../files/hash.js';
-import { shown } from '../../files/text.js';
+import { hashOf } from '../../base/hash.js';
+import { shown } from '../../base/text.js';
 import { MARK_WORDS, marksOf } from '../ablation/caveats.js';
 import type { Study } from '../ablation/study.js';
 import { armLabel, type Entry, type Group, type Report } from '../ablation/tables.js';

@@ -1,5 +1,5 @@
 // Text from outside as pdflatex sets it: its special characters, accents and letters that it has, and a name for those that it has not.
-import { shown } from '../../files/text.js';
+import { shown } from '../../base/text.js';
 
 const SPECIAL: Record<string, string> = {
   '\\': '\\textbackslash{}',

@@ -1,5 +1,5 @@
 // A report as Markdown that GitHub shows.
-import { shown } from '../../files/text.js';
+import { shown } from '../../base/text.js';
 import { cellWords } from '../ablation/caveats.js';
 import { armLabel, type ColumnTable, type Entry, type Group, type Report } from '../ablation/tables.js';
 import { paperSentences, readingSentences, scaleSentence, titleOf } from './prose.js';

@@ -1,5 +1,5 @@
 // A report as rows: every single score with its origin, and one line for each arm and column.
-import { csvText } from '../../files/csv.js';
+import { csvText } from '../../base/csv.js';
 import { recordedInterval } from '../../results/bounds.js';
 import type { Study, StudyCell } from '../ablation/study.js';
 import type { Report } from '../ablation/tables.js';

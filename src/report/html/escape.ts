@@ -1,5 +1,5 @@
 // Text made safe for HTML and SVG, as element content or inside a quoted attribute.
-import { shown } from '../../files/text.js';
+import { shown } from '../../base/text.js';
 
 const ENTITIES: Record<string, string> = {
   '&': '&amp;',

@@ -1,8 +1,8 @@
 // What a conformance row is, and how one is checked on an engine: forward against a float64 oracle, backward against its central differences.
 
 import { expect } from 'vitest';
+import { type Random, stream } from '../../../src/base/random.js';
 import type { Engine, Program, TensorSpec, Values } from '../../../src/engine/program.js';
-import { type Random, stream } from '../../../src/tensor/random.js';
 import { type NamedTensorMap, type Tensor, tf } from '../../../src/tensor/tf.js';
 import { relativeError } from '../../support/golden.js';
 import { map, type Nd, nd } from '../float64.js';

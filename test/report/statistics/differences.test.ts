@@ -1,7 +1,7 @@
 // Differences to a baseline: formulas against Student's and Welch's tests of SciPy, and the coverage of the interval where seeds and images both vary.
 import { describe, expect, it } from 'vitest';
+import { stream } from '../../../src/base/random.js';
 import { type ArmScores, differences } from '../../../src/report/statistics/differences.js';
-import { stream } from '../../../src/tensor/random.js';
 
 const arm = (scores: number[], imageVariance = 0): ArmScores => ({ scores, imageVariance });
 

@@ -1,11 +1,12 @@
 // Our contender of `capi bench decode`: JPEG files to training batches and evaluation views, in reading threads.
+
+import { writeSafetensors } from '../../../base/safetensors.js';
 import { openBatches } from '../../../images/batches.js';
 import { IMAGENET } from '../../../images/normalise.js';
 import { decodeImage } from '../../../images/pixels.js';
 import { readAll } from '../../../images/readers.js';
 import { type Box, resizeAndCenterCrop, resizeBicubic } from '../../../images/resample.js';
 import { openSource } from '../../../images/source.js';
-import { writeSafetensors } from '../../../tensor/safetensors.js';
 import type { DecodeSetup, DecodeTask } from '../decode.js';
 import { type Prepare, timed } from './handlers.js';
 

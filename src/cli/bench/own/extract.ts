@@ -1,11 +1,12 @@
 // Our contender of `capi bench extract`: bytes in, features of the frozen encoder out, as an evaluation opens it.
+
+import { type StoredTensor, writeSafetensors } from '../../../base/safetensors.js';
 import type { Config } from '../../../config/index.js';
 import { imageSize } from '../../../config/index.js';
 import { openCapi } from '../../../encoder/capi.js';
 import { parseEncoderSpec } from '../../../encoder/spec.js';
 import { openEngine } from '../../../engine/select.js';
 import { IMAGENET } from '../../../images/normalise.js';
-import { type StoredTensor, writeSafetensors } from '../../../tensor/safetensors.js';
 import { benchImages, encoderWeights } from '../work.js';
 import { engineFacts, type Prepare, timed } from './handlers.js';
 

@@ -1,9 +1,10 @@
 // Our contender of `capi bench logreg`: the fit of the segmentation head, preconditioned L-BFGS with its products on the engine.
+
+import { readSafetensors, writeSafetensors } from '../../../base/safetensors.js';
 import { openEngine } from '../../../engine/select.js';
 import { rowsInMemory } from '../../../features/rows.js';
-import { fitLogistic } from '../../../probes/logistic.js';
-import { StreamedSoftmax } from '../../../probes/softmax_stream.js';
-import { readSafetensors, writeSafetensors } from '../../../tensor/safetensors.js';
+import { fitLogistic } from '../../../solvers/logistic.js';
+import { StreamedSoftmax } from '../../../solvers/softmax_stream.js';
 import type { LogregSetup } from '../logreg.js';
 import { type Prepare, timed } from './handlers.js';
 

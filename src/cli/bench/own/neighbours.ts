@@ -1,7 +1,8 @@
 // Our contender of `capi bench knn`: exact cosine neighbours on the engine.
+
+import { readSafetensors, writeSafetensors } from '../../../base/safetensors.js';
 import { openEngine } from '../../../engine/select.js';
-import { nearestNeighbours } from '../../../probes/neighbours.js';
-import { readSafetensors, writeSafetensors } from '../../../tensor/safetensors.js';
+import { nearestNeighbours } from '../../../solvers/neighbours.js';
 import type { KnnSetup } from '../knn.js';
 import { type Prepare, timed } from './handlers.js';
 

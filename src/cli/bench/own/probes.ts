@@ -5,9 +5,9 @@ import { parseEncoderSpec } from '../../../encoder/spec.js';
 import { openEngine } from '../../../engine/select.js';
 import { IMAGENET } from '../../../images/normalise.js';
 import { adamwCorrections } from '../../../optim/adamw.js';
-import { batchesInMemory, type TrainingBatch } from '../../../probes/classification/batches.js';
-import { headStepProgram } from '../../../probes/classification/heads.js';
-import { type FeatureSource, sourceFeatures } from '../../../probes/classification/sources.js';
+import { batchesInMemory, type TrainingBatch } from '../../../probes/cls/batches.js';
+import { headStepProgram } from '../../../probes/cls/heads.js';
+import { type FeatureSource, sourceFeatures } from '../../../probes/cls/sources.js';
 import {
   gridOf,
   headSizesOf,
