@@ -19,7 +19,7 @@ libraries, packages, Vulkan), each with the line to type next; then a small conf
   async run(): Promise<unknown> {
     const { flags } = await this.parse(Doctor);
     if (flags.gpu) {
-      const { doctorGpu } = await import('../src/cli/doctor_gpu.js');
+      const { doctorGpu } = await import('../src/doctor/gpu.js');
       return doctorGpu((text) => this.log(text));
     }
     const os = await import('node:os');

@@ -136,7 +136,7 @@ describe('packages', () => {
 describe('writing', () => {
   /** Those that stream lines, and the images of a speed comparison, which nobody reads again. */
   const streams = ['src/features/chunks.ts', 'src/pretrain/metrics.ts', 'src/pretrain/run_folder.ts'];
-  const others = ['src/cli/bench/decode.ts', 'src/encoder/foreign_child.ts'];
+  const others = ['src/bench/decode.ts', 'src/encoder/foreign_child.ts'];
 
   it('is done in src/base/files, whole, flushed and under a name of its own', () => {
     const writes =

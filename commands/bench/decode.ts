@@ -1,7 +1,7 @@
 // capi bench decode: JPEG files to pixels, beside Pillow.
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 
 export default class BenchDecode extends BaseCommand<typeof BenchDecode> {
   static override summary =
@@ -17,7 +17,7 @@ export default class BenchDecode extends BaseCommand<typeof BenchDecode> {
 
   async run(): Promise<object> {
     const { flags } = await this.parse(BenchDecode);
-    const { benchDecode } = await import('../../src/cli/bench/decode.js');
+    const { benchDecode } = await import('../../src/bench/decode.js');
     return benchDecode({ ...flags, quiet: this.jsonEnabled() });
   }
 }

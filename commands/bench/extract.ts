@@ -1,7 +1,7 @@
 // capi bench extract: images to features of a frozen encoder, beside PyTorch.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 import { configFlags } from '../../src/cli/config_flags.js';
 
 export default class BenchExtract extends BaseCommand<typeof BenchExtract> {
@@ -26,7 +26,7 @@ export default class BenchExtract extends BaseCommand<typeof BenchExtract> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(BenchExtract);
-    const { benchExtract } = await import('../../src/cli/bench/extract.js');
+    const { benchExtract } = await import('../../src/bench/extract.js');
     return benchExtract({
       ...flags,
       size: args.size,

@@ -1,7 +1,7 @@
 // capi bench knn: nearest neighbours, beside PyTorch and scikit-learn.
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 
 export default class BenchKnn extends BaseCommand<typeof BenchKnn> {
   static override summary = 'Time the k-NN search of the probes beside PyTorch and scikit-learn.';
@@ -16,7 +16,7 @@ export default class BenchKnn extends BaseCommand<typeof BenchKnn> {
 
   async run(): Promise<object> {
     const { flags } = await this.parse(BenchKnn);
-    const { benchKnn } = await import('../../src/cli/bench/knn.js');
+    const { benchKnn } = await import('../../src/bench/knn.js');
     return benchKnn({ ...flags, quiet: this.jsonEnabled() });
   }
 }

@@ -1,7 +1,7 @@
 // capi bench logreg: logistic regression, beside PyTorch and scikit-learn.
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 
 export default class BenchLogreg extends BaseCommand<typeof BenchLogreg> {
   static override summary = 'Time the logistic regression of the probes beside PyTorch and scikit-learn.';
@@ -20,7 +20,7 @@ export default class BenchLogreg extends BaseCommand<typeof BenchLogreg> {
 
   async run(): Promise<object> {
     const { flags } = await this.parse(BenchLogreg);
-    const { benchLogreg } = await import('../../src/cli/bench/logreg.js');
+    const { benchLogreg } = await import('../../src/bench/logreg.js');
     return benchLogreg({ ...flags, quiet: this.jsonEnabled() });
   }
 }

@@ -1,7 +1,7 @@
 // capi bench pretrain: the speed of the whole training step, beside PyTorch's.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 import { configFlags } from '../../src/cli/config_flags.js';
 
 export default class BenchPretrain extends BaseCommand<typeof BenchPretrain> {
@@ -42,8 +42,8 @@ export default class BenchPretrain extends BaseCommand<typeof BenchPretrain> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(BenchPretrain);
-    const { benchPretrain } = await import('../../src/cli/bench/pretrain.js');
-    const { valuesOf } = await import('../../src/cli/bench/scan.js');
+    const { benchPretrain } = await import('../../src/bench/pretrain.js');
+    const { valuesOf } = await import('../../src/bench/scan.js');
     return benchPretrain({
       ...flags,
       preset: args.size,

@@ -1,7 +1,7 @@
 // capi bench probes: a grid of classification heads, beside PyTorch.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 
 export default class BenchProbes extends BaseCommand<typeof BenchProbes> {
   static override summary = 'Time a step of a whole grid of classification heads beside PyTorch.';
@@ -23,7 +23,7 @@ export default class BenchProbes extends BaseCommand<typeof BenchProbes> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(BenchProbes);
-    const { benchProbes } = await import('../../src/cli/bench/probes.js');
+    const { benchProbes } = await import('../../src/bench/probes.js');
     return benchProbes({
       ...flags,
       kind: args.kind as 'stored' | 'encoder',

@@ -1,7 +1,7 @@
 // capi bench startup: from the command line to an answer and to the first step.
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench/flags.js';
+import { benchFlags } from '../../src/cli/bench_flags.js';
 import { configFlags } from '../../src/cli/config_flags.js';
 
 export default class BenchStartup extends BaseCommand<typeof BenchStartup> {
@@ -14,7 +14,7 @@ export default class BenchStartup extends BaseCommand<typeof BenchStartup> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(BenchStartup);
-    const { benchStartup } = await import('../../src/cli/bench/startup.js');
+    const { benchStartup } = await import('../../src/bench/startup.js');
     return benchStartup({ ...flags, size: args.size, quiet: this.jsonEnabled() });
   }
 }

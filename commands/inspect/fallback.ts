@@ -29,7 +29,7 @@ export default class InspectFallback extends BaseCommand<typeof InspectFallback>
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(InspectFallback);
-    const { inspectFallback } = await import('../../src/cli/inspect_fallback.js');
+    const { inspectFallback } = await import('../../src/inspect/fallback.js');
     return inspectFallback({ source: args.source, ...flags, log: (text) => this.log(text) });
   }
 }

@@ -32,7 +32,7 @@ export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(InspectGraph);
-    const { inspectGraph } = await import('../../src/cli/inspect_graph.js');
+    const { inspectGraph } = await import('../../src/inspect/graph.js');
     return inspectGraph({ preset: args.preset, ...flags, log: (text) => this.log(text) });
   }
 }

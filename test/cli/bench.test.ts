@@ -4,14 +4,14 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { hasBfloat16, instructionSets } from '../../src/cli/bench/machine.js';
+import { hasBfloat16, instructionSets } from '../../src/bench/machine.js';
 import {
   type BenchRecord,
   benchRecordSchema,
   type Comparison,
   type Row,
   writeBenchRecord,
-} from '../../src/cli/bench/record.js';
+} from '../../src/bench/record.js';
 import { suiteNeeding } from '../support/suites.js';
 import { python } from '../support/tools.js';
 import { capi, root } from './capi.js';

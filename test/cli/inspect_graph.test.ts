@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { GraphReport } from '../../src/cli/inspect_graph.js';
+import type { GraphReport } from '../../src/inspect/graph.js';
 import { presetNames } from '../../src/config/index.js';
 import { capi } from './capi.js';
 

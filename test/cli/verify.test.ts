@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sealedText, writeSealed } from '../../src/base/files/seal.js';
 import { hashOf, sha256 } from '../../src/base/hash.js';
 import { stream } from '../../src/base/random.js';
-import { checkFile } from '../../src/cli/verify/files.js';
+import { checkFile } from '../../src/verify/files.js';
 import { makeStudy } from '../support/made_study.js';
 import { capi, root } from './capi.js';
 

@@ -1,6 +1,6 @@
 """How a Python contender of `capi bench` talks: JSON lines, a set-up first, then one answer a request.
 
-The driver (src/cli/bench/contender.ts) sends `{...set-up}` and gets `{"ready": {...}}`, then sends `{"do": NAME, ...}` and
+The driver (src/bench/contender.ts) sends `{...set-up}` and gets `{"ready": {...}}`, then sends `{"do": NAME, ...}` and
 gets `{"ok": {...}}` or `{"error": TEXT}`, until it closes the pipe. Between two answers a contender does nothing.
 """
 

@@ -1,6 +1,6 @@
 """Contender of `capi bench pretrain`: whole CAPI training steps on the weights, images and masks of a work file.
 
-The work file (safetensors, written by src/cli/bench/work.ts) holds the parameters under their official names, `images` as bytes
+The work file (safetensors, written by src/bench/workload.ts) holds the parameters under their official names, `images` as bytes
 [batches, B, h, w, 3], and for each step `visible` [steps, B * V], `predicted` [steps, B * P] and perhaps `kept` [steps, branches, kept].
 """
 
