@@ -1,9 +1,9 @@
 // capi bench decode: JPEG files to pixels, beside Pillow.
 import { Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
 
-export default class BenchDecode extends BaseCommand<typeof BenchDecode> {
+export default class BenchDecode extends BenchCommand<typeof BenchDecode> {
   static override summary =
     "Time decoding and transforming JPEG files beside Pillow with torchvision's arithmetic.";
   static override description =
@@ -15,9 +15,9 @@ export default class BenchDecode extends BaseCommand<typeof BenchDecode> {
     images: Flags.integer({ description: 'images in a round (default 512; 16 with --quick)', min: 1 }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { flags } = await this.parse(BenchDecode);
     const { benchDecode } = await import('../../src/bench/decode.js');
-    return benchDecode({ ...flags, quiet: this.jsonEnabled() });
+    return this.shown(benchDecode({ ...flags, log: (text) => this.logToStderr(text) }));
   }
 }

@@ -1,10 +1,10 @@
 // capi bench extract: images to features of a frozen encoder, beside PyTorch.
 import { Args, Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
-import { configFlags } from '../../src/cli/config_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
+import { configFlags, overridesOf } from '../../src/cli/config_flags.js';
 
-export default class BenchExtract extends BaseCommand<typeof BenchExtract> {
+export default class BenchExtract extends BenchCommand<typeof BenchExtract> {
   static override summary = 'Time feature extraction of a frozen encoder beside PyTorch eager.';
   static override description =
     'Bytes in; global vector, registers and patch features out, the same to 1e-4 on both sides. Weights are untrained: they cost the same.';
@@ -24,14 +24,17 @@ export default class BenchExtract extends BaseCommand<typeof BenchExtract> {
     set: configFlags.set,
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { args, flags } = await this.parse(BenchExtract);
     const { benchExtract } = await import('../../src/bench/extract.js');
-    return benchExtract({
-      ...flags,
-      size: args.size,
-      perRound: flags['per-round'],
-      quiet: this.jsonEnabled(),
-    });
+    return this.shown(
+      benchExtract({
+        ...flags,
+        size: args.size,
+        perRound: flags['per-round'],
+        overrides: overridesOf(flags),
+        log: (text) => this.logToStderr(text),
+      }),
+    );
   }
 }

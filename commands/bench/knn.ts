@@ -1,9 +1,9 @@
 // capi bench knn: nearest neighbours, beside PyTorch and scikit-learn.
 import { Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
 
-export default class BenchKnn extends BaseCommand<typeof BenchKnn> {
+export default class BenchKnn extends BenchCommand<typeof BenchKnn> {
   static override summary = 'Time the k-NN search of the probes beside PyTorch and scikit-learn.';
   static override description =
     'Exact cosine neighbours, k 20. Each library searches in the way that is its quickest for a tenth of the queries.';
@@ -14,9 +14,9 @@ export default class BenchKnn extends BaseCommand<typeof BenchKnn> {
     width: Flags.integer({ description: 'channels (default 384; 32 with --quick)', min: 1 }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { flags } = await this.parse(BenchKnn);
     const { benchKnn } = await import('../../src/bench/knn.js');
-    return benchKnn({ ...flags, quiet: this.jsonEnabled() });
+    return this.shown(benchKnn({ ...flags, log: (text) => this.logToStderr(text) }));
   }
 }

@@ -1,9 +1,9 @@
 // capi bench logreg: logistic regression, beside PyTorch and scikit-learn.
 import { Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
 
-export default class BenchLogreg extends BaseCommand<typeof BenchLogreg> {
+export default class BenchLogreg extends BenchCommand<typeof BenchLogreg> {
   static override summary = 'Time the logistic regression of the probes beside PyTorch and scikit-learn.';
   static override description =
     'To the same objective: within 0.1 % of its minimum, judged in float64 by NumPy, each library at the loosest tolerance that gets there.';
@@ -18,9 +18,9 @@ export default class BenchLogreg extends BaseCommand<typeof BenchLogreg> {
     }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { flags } = await this.parse(BenchLogreg);
     const { benchLogreg } = await import('../../src/bench/logreg.js');
-    return benchLogreg({ ...flags, quiet: this.jsonEnabled() });
+    return this.shown(benchLogreg({ ...flags, log: (text) => this.logToStderr(text) }));
   }
 }

@@ -1,10 +1,10 @@
 // capi bench pretrain: the speed of the whole training step, beside PyTorch's.
 import { Args, Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
-import { configFlags } from '../../src/cli/config_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
+import { configFlags, overridesOf } from '../../src/cli/config_flags.js';
 
-export default class BenchPretrain extends BaseCommand<typeof BenchPretrain> {
+export default class BenchPretrain extends BenchCommand<typeof BenchPretrain> {
   static override summary = 'Time whole training steps beside PyTorch, and each of their matrix products.';
   static override description =
     'Teacher, clustering, student, both optimisers and EMA, on the same weights, images and masks in every contender. Prints the ratio to the faster of ' +
@@ -30,29 +30,31 @@ export default class BenchPretrain extends BaseCommand<typeof BenchPretrain> {
       allowNo: true,
       default: true,
     }),
-    scan: Flags.string({
+    scan: Flags.option({
       description: 'how cost grows along one axis',
       options: ['batch', 'tokens', 'width', 'prototypes'] as const,
-    }),
+    })(),
     values: Flags.string({ description: 'values of the axis, e.g. 16,32,64', dependsOn: ['scan'] }),
     engine: configFlags.engine,
     device: configFlags.device,
     set: configFlags.set,
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { args, flags } = await this.parse(BenchPretrain);
     const { benchPretrain } = await import('../../src/bench/pretrain.js');
     const { valuesOf } = await import('../../src/bench/scan.js');
-    return benchPretrain({
-      ...flags,
-      preset: args.size,
-      perRound: flags['per-round'],
-      compile: flags.compile ?? !flags.scan,
-      bfloat16: flags.bfloat16 ?? !flags.scan,
-      scan: flags.scan as never,
-      values: flags.values === undefined ? undefined : valuesOf(flags.values),
-      quiet: this.jsonEnabled(),
-    });
+    return this.shown(
+      benchPretrain({
+        ...flags,
+        size: args.size,
+        overrides: overridesOf(flags),
+        perRound: flags['per-round'],
+        compile: flags.compile ?? !flags.scan,
+        bfloat16: flags.bfloat16 ?? !flags.scan,
+        values: flags.values === undefined ? undefined : valuesOf(flags.values),
+        log: (text) => this.logToStderr(text),
+      }),
+    );
   }
 }

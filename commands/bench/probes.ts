@@ -1,9 +1,9 @@
 // capi bench probes: a grid of classification heads, beside PyTorch.
 import { Args, Flags } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
 
-export default class BenchProbes extends BaseCommand<typeof BenchProbes> {
+export default class BenchProbes extends BenchCommand<typeof BenchProbes> {
   static override summary = 'Time a step of a whole grid of classification heads beside PyTorch.';
   static override description =
     '120 heads, 30 grid points of each of 4 feature sources: stacked in one program, one by one, and in PyTorch both as a stack and as a module a head.';
@@ -21,14 +21,16 @@ export default class BenchProbes extends BaseCommand<typeof BenchProbes> {
     'per-round': Flags.integer({ description: 'steps in a round (default 2, with the encoder 1)', min: 1 }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { args, flags } = await this.parse(BenchProbes);
     const { benchProbes } = await import('../../src/bench/probes.js');
-    return benchProbes({
-      ...flags,
-      kind: args.kind as 'stored' | 'encoder',
-      perRound: flags['per-round'],
-      quiet: this.jsonEnabled(),
-    });
+    return this.shown(
+      benchProbes({
+        ...flags,
+        kind: args.kind as 'stored' | 'encoder',
+        perRound: flags['per-round'],
+        log: (text) => this.logToStderr(text),
+      }),
+    );
   }
 }

@@ -1,10 +1,10 @@
 // capi bench startup: from the command line to an answer and to the first step.
 import { Args } from '@oclif/core';
-import { BaseCommand } from '../../src/cli/base.js';
-import { benchFlags } from '../../src/cli/bench_flags.js';
+import type { BenchResult } from '../../src/bench/run.js';
+import { BenchCommand, benchFlags } from '../../src/cli/bench_command.js';
 import { configFlags } from '../../src/cli/config_flags.js';
 
-export default class BenchStartup extends BaseCommand<typeof BenchStartup> {
+export default class BenchStartup extends BenchCommand<typeof BenchStartup> {
   static override summary =
     'Time capi --help and the way to the first training step, beside Python with torch.';
   static override args = {
@@ -12,9 +12,9 @@ export default class BenchStartup extends BaseCommand<typeof BenchStartup> {
   };
   static override flags = { ...benchFlags, set: configFlags.set };
 
-  async run(): Promise<object> {
+  async run(): Promise<BenchResult> {
     const { args, flags } = await this.parse(BenchStartup);
     const { benchStartup } = await import('../../src/bench/startup.js');
-    return benchStartup({ ...flags, size: args.size, quiet: this.jsonEnabled() });
+    return this.shown(benchStartup({ ...flags, size: args.size, log: (text) => this.logToStderr(text) }));
   }
 }

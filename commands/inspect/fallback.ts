@@ -1,7 +1,10 @@
 // capi inspect fallback: which nodes of a program a GPU provider of onnxruntime would leave to the CPU.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { configFlags, programFlags } from '../../src/cli/config_flags.js';
+import { configFlags, configRequest, programFlags } from '../../src/cli/config_flags.js';
+import { columns } from '../../src/cli/table.js';
+import type { FallenNode } from '../../src/engine/onnx/fallback/check.js';
+import type { ProviderReport } from '../../src/inspect/fallback.js';
 
 export default class InspectFallback extends BaseCommand<typeof InspectFallback> {
   static override summary = 'List the nodes of a program that a provider of onnxruntime has no kernel for.';
@@ -27,9 +30,48 @@ export default class InspectFallback extends BaseCommand<typeof InspectFallback>
     }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<ProviderReport> {
     const { args, flags } = await this.parse(InspectFallback);
     const { inspectFallback } = await import('../../src/inspect/fallback.js');
-    return inspectFallback({ source: args.source, ...flags, log: (text) => this.log(text) });
+    const report = inspectFallback(configRequest(args.source, flags), flags);
+    this.log(reportText(report));
+    return report;
   }
+}
+
+function reportText(r: ProviderReport): string {
+  const opsets = Object.entries(r.opsets).map(([domain, version]) => `${domain} ${version}`);
+  const lines = [
+    `${r.program}: ${r.nodes} nodes (${opsets.join(', ')}) against the ${r.provider} kernels of ${r.release}`,
+    ...grouped(`${r.fallen.length} would fall to the CPU`, r.fallen),
+  ];
+  if (r.shape.length > 0) {
+    lines.push(
+      ...grouped(`${r.shape.length} more compute shapes: onnxruntime keeps them on the CPU itself`, r.shape),
+    );
+  }
+  if (r.unknown > 0)
+    lines.push(`${r.unknown} read a tensor whose type could not be told, and were taken to fit`);
+  if (r.nested > 0) lines.push(`${r.nested} hold graphs of their own, which were not looked into`);
+  return lines.join('\n');
+}
+
+/** Nodes of one operator with one reason are one line: how many, and the first of them by name. */
+function grouped(title: string, nodes: readonly FallenNode[]): string[] {
+  if (nodes.length === 0) return [title];
+  const groups = new Map<string, { first: FallenNode; count: number }>();
+  for (const node of nodes) {
+    const key = `${node.operator}(${node.types}) ${node.why}`;
+    const group = groups.get(key) ?? { first: node, count: 0 };
+    group.count++;
+    groups.set(key, group);
+  }
+  const rows = [...groups.values()].map(({ first, count }) => [
+    first.operator,
+    String(count),
+    first.types.join(', '),
+    first.node,
+    first.why,
+  ]);
+  return [`${title}:`, columns([['operator', 'nodes', 'types', 'first', 'why'], ...rows])];
 }

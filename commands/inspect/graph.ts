@@ -1,7 +1,9 @@
 // capi inspect graph: what a program of a config computes and costs.
+import { existsSync } from 'node:fs';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { configFlags, programFlags } from '../../src/cli/config_flags.js';
+import { configFlags, configRequest, programFlags } from '../../src/cli/config_flags.js';
+import { UsageError } from '../../src/errors.js';
 
 export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
   static override summary = 'Print the cost of a program by kernel, or the program itself.';
@@ -32,7 +34,15 @@ export default class InspectGraph extends BaseCommand<typeof InspectGraph> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(InspectGraph);
+    const { out } = flags;
+    if (out && !flags.force && existsSync(out)) {
+      throw new UsageError(`${out} exists: name another file with --out, or overwrite it with --force`);
+    }
     const { inspectGraph } = await import('../../src/inspect/graph.js');
-    return inspectGraph({ preset: args.preset, ...flags, log: (text) => this.log(text) });
+    const { report, ir } = inspectGraph(configRequest(args.preset, flags), flags);
+    if (flags.ir && out) await (await import('../../src/base/files/write.js')).writeText(out, ir);
+    if (flags.ir && !out) this.log(ir.trimEnd());
+    else this.log((await import('../../src/cli/graph_table.js')).graphText(report, out));
+    return { ...report, ...(flags.ir ? { ir: out ?? ir } : {}) };
   }
 }

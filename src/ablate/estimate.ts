@@ -1,8 +1,6 @@
 // What an ablation will cost: cells, floating-point operations, time from a measured step, disk.
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { cellStates, hasRecord } from './folder.js';
-import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
@@ -13,8 +11,8 @@ import { stepInputs } from '../pretrain/inputs.js';
 import { setTensors, startTensors } from '../pretrain/state.js';
 import { stepProgram } from '../pretrain/step.js';
 import { planEvaluation } from '../probes/plan.js';
-import { duration } from '../cli/progress.js';
-import { columns } from '../cli/table.js';
+import { cellStates, hasRecord } from './folder.js';
+import type { Plan, PlannedCell, PlannedRun } from './plan.js';
 
 export interface ArmEstimate {
   arm: string;
@@ -183,24 +181,3 @@ async function measuredRate(
     words: `${what}: ${(1000 * median).toFixed(0)} ms on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads), ${(flopPerSecond / 1e9).toFixed(1)} GFLOP/s`,
   };
 }
-
-export function estimateText(e: Estimate): string {
-  const rows = e.arms.map((a) => [
-    a.arm,
-    `${a.cells}`,
-    `${a.finished}`,
-    (a.parameters / 1e6).toPrecision(3),
-    a.gflop_per_step.toPrecision(4),
-    a.exaflop.toPrecision(3),
-    days(a.seconds_per_run),
-  ]);
-  return (
-    `${columns([['arm', 'cells', 'finished', 'M parameters', 'GFLOP/step', 'EFLOP left', 'one run'], ...rows])}\n` +
-    `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)}, evaluations ${e.evaluation_seconds === null ? 'not estimated' : `at least ${days(e.evaluation_seconds)}`}, with ${e.jobs} at once; checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB\n` +
-    `times from ${e.measured}\n` +
-    e.missing.map((text) => `not here, and needed by a run: ${text}\n`).join('')
-  );
-}
-
-const days = (seconds: number): string =>
-  seconds < 172_800 ? duration(seconds) : `${Math.round(seconds / 86_400).toLocaleString('en-US')} days`;

@@ -31,7 +31,7 @@ export interface CompareOptions {
   memoryOf?: string;
   agreement?: Agreement[];
   notes?: string[];
-  say(text: string): void;
+  log(text: string): void;
 }
 
 /** Threads of a library that spin after their last product are asleep by then. */
@@ -52,7 +52,7 @@ export async function compare(o: CompareOptions): Promise<Comparison> {
     }
     await o.products?.round();
     const shown = entrants.map((e, i) => `${e.name} ${duration(times[i]![round]!)}`);
-    o.say(`round ${round + 1}/${o.rounds}: ${shown.join(', ')}`);
+    o.log(`round ${round + 1}/${o.rounds}: ${shown.join(', ')}`);
   }
   const gemm = o.products?.gemm() ?? null;
   const peaks = await Promise.all(entrants.map((e) => e.contender.peakBytes()));

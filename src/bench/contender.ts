@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { EngineError } from '../errors.js';
 
-/** Root of the package: this file is dist/src/cli/bench/contender.js. */
-export const packageRoot = join(import.meta.dirname, '../../../..');
+/** Root of the package: this file is dist/src/bench/contender.js. */
+export const packageRoot = join(import.meta.dirname, '../../..');
 
 /** Time of one piece of work, told by the contender itself. */
 export interface Timed {
@@ -50,9 +50,9 @@ export interface ContenderStart {
 }
 
 /** Our side: the same build of capi in a process of its own. */
-export const ownCommand = (kind: string): string[] => [
+export const ourCommand = (kind: string): string[] => [
   process.execPath,
-  join(import.meta.dirname, 'serve.js'),
+  join(import.meta.dirname, 'worker.js'),
   kind,
 ];
 

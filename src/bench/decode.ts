@@ -12,15 +12,14 @@ import { checkAgreement, compare, type Entrant } from './compare.js';
 import {
   type Contender,
   isPinned,
-  ownCommand,
+  ourCommand,
   PYTHON_FIX,
   packageRoot,
   pythonCommand,
   type Timed,
 } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
 import type { Agreement, Comparison } from './record.js';
-import { type Bench, type BenchResult, runBench } from './run.js';
+import { type Bench, type BenchOptions, type BenchResult, runBench } from './run.js';
 
 export type DecodeTask = 'train' | 'evaluate';
 
@@ -39,7 +38,7 @@ export interface DecodeSetup {
   sharp: string;
 }
 
-export interface DecodeFlags extends BenchFlags {
+export interface DecodeOptions extends BenchOptions {
   /** Images of one round. */
   images?: number | undefined;
 }
@@ -59,10 +58,10 @@ const WORK: Record<DecodeTask, string> = {
  */
 const SAME_PIXELS = 1;
 
-export function benchDecode(flags: DecodeFlags): Promise<BenchResult> {
-  return runBench('decode', flags, async (bench) => {
-    const threads = flags.threads ?? usableCores();
-    const count = flags.images ?? (bench.quick ? 16 : 512);
+export function benchDecode(options: DecodeOptions): Promise<BenchResult> {
+  return runBench('decode', options, async (bench) => {
+    const threads = options.threads ?? usableCores();
+    const count = options.images ?? (bench.quick ? 16 : 512);
     const images = join(bench.folder, 'images');
     const { files, bytes } = await writeJpegs(images, bench.quick ? 8 : 64);
     const { dependencies } = (await import(join(packageRoot, 'package.json'), { with: { type: 'json' } }))
@@ -73,7 +72,7 @@ export function benchDecode(flags: DecodeFlags): Promise<BenchResult> {
     };
     const start = (name: string, command: string[], more: object = {}) =>
       bench.start({ name, command, setup: { ...setup, ...more }, threads, pinned: true, fix: PYTHON_FIX });
-    const own = await start('capi', ownCommand('decode'));
+    const own = await start('capi', ourCommand('decode'));
     const rivals: Contender[] = [];
     if (bench.python) {
       const command = pythonCommand(bench.python, 'decode.py');
@@ -112,7 +111,7 @@ export function benchDecode(flags: DecodeFlags): Promise<BenchResult> {
               ...(isPinned(threads) ? [`every contender is kept on ${threads} of the cores`] : []),
               ...(floats ? [NORMALISED] : []),
             ],
-            say: bench.say,
+            log: bench.log,
           }),
         );
       }

@@ -12,18 +12,17 @@ import {
   type Contender,
   deviceOf,
   gpuNote,
-  ownCommand,
+  ourCommand,
   PYTHON_FIX,
   pythonCommand,
   type Timed,
 } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
 import type { Agreement } from './record.js';
-import { type BenchResult, runBench } from './run.js';
-import { benchConfig, type SizeFlags, sizesOf } from './sizes.js';
+import { type BenchOptions, type BenchResult, runBench } from './run.js';
+import { benchConfig, type SizeOptions, sizesOf } from './sizes.js';
 import { beyondPytorch, pytorchSize, writeExtractionWork } from './workload.js';
 
-export interface ExtractFlags extends BenchFlags, Omit<SizeFlags, 'threads'> {
+export interface ExtractOptions extends BenchOptions, SizeOptions {
   size: string;
   batch?: number | undefined;
   perRound?: number | undefined;
@@ -34,12 +33,12 @@ const SAME_FEATURES = 1e-4;
 const WARMUP = 2;
 const NAME = 'PyTorch eager, inference_mode';
 
-export function benchExtract(flags: ExtractFlags): Promise<BenchResult> {
-  const batch = flags.batch === undefined ? [] : [`train.batch=${flags.batch}`];
-  const config = benchConfig(flags.size, { ...(flags as SizeFlags), set: [...batch, ...flags.set] });
-  const perRound = flags.perRound ?? (flags.quick ? 1 : 5);
-  return runBench('extract', flags, async (bench) => {
-    const own = await bench.start({ name: 'capi', command: ownCommand('extract'), setup: { config } });
+export function benchExtract(options: ExtractOptions): Promise<BenchResult> {
+  const batch = options.batch === undefined ? [] : [`train.batch=${options.batch}`];
+  const config = benchConfig(options.size, { ...options, set: [...batch, ...options.set] });
+  const perRound = options.perRound ?? (options.quick ? 1 : 5);
+  return runBench('extract', options, async (bench) => {
+    const own = await bench.start({ name: 'capi', command: ourCommand('extract'), setup: { config } });
     const contenders = [own];
     const notes = [gpuNote(own)].filter((note) => note !== undefined);
     const refusal = beyondPytorch(config);
@@ -74,7 +73,7 @@ export function benchExtract(flags: ExtractFlags): Promise<BenchResult> {
         memoryOf: NAME,
         agreement,
         notes,
-        say: bench.say,
+        log: bench.log,
       }),
     ];
   });

@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { stream } from '../base/random.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../base/safetensors.js';
 import { checkAgreement, compare, duration, type Entrant } from './compare.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
+import { type Contender, ourCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
 import type { Agreement } from './record.js';
-import { type Bench, type BenchResult, runBench } from './run.js';
+import { type Bench, type BenchOptions, type BenchResult, runBench } from './run.js';
 
 export interface KnnSetup {
   /** File of `keys` and `queries`. */
@@ -14,7 +13,7 @@ export interface KnnSetup {
   k: number;
 }
 
-export interface KnnFlags extends BenchFlags {
+export interface KnnOptions extends BenchOptions {
   keys?: number | undefined;
   queries?: number | undefined;
   width?: number | undefined;
@@ -24,18 +23,18 @@ const K = 20;
 /** Share of places with the same key: rounding swaps neighbours that are as far. */
 const SAME_KEYS = 0.99;
 
-export function benchKnn(flags: KnnFlags): Promise<BenchResult> {
-  const [keys, queries, width] = flags.quick ? [2000, 200, 32] : [200_000, 20_000, 384];
+export function benchKnn(options: KnnOptions): Promise<BenchResult> {
+  const [keys, queries, width] = options.quick ? [2000, 200, 32] : [200_000, 20_000, 384];
   const size = {
-    keys: flags.keys ?? keys!,
-    queries: flags.queries ?? queries!,
-    width: flags.width ?? width!,
+    keys: options.keys ?? keys!,
+    queries: options.queries ?? queries!,
+    width: options.width ?? width!,
   };
-  return runBench('knn', flags, async (bench) => {
+  return runBench('knn', options, async (bench) => {
     const work = join(bench.folder, 'work.safetensors');
     await writeWork(work, size);
     const setup = { work, k: K };
-    const own = await bench.start({ name: 'capi', command: ownCommand('neighbours'), setup });
+    const own = await bench.start({ name: 'capi', command: ourCommand('knn'), setup });
     const few = Math.ceil(size.queries / 10);
     const entrants: Entrant[] = [
       { name: 'capi', contender: own, run: () => own.ask<Timed>('run', { count: size.queries }) },
@@ -64,7 +63,7 @@ export function benchKnn(flags: KnnFlags): Promise<BenchResult> {
         gflop: (2 * size.keys * size.queries * size.width) / 1e9,
         products: await bench.products(),
         agreement,
-        say: bench.say,
+        log: bench.log,
       }),
     ];
   });
@@ -76,7 +75,7 @@ async function quickestWay(bench: Bench, rival: Contender, count: number): Promi
   for (const way of rival.facts.ways as string[]) {
     await rival.ask('run', { way, count: Math.min(count, 100) }); // loads what it needs
     const { median_ms: ms } = await rival.ask<Timed>('run', { way, count });
-    bench.say(`${rival.name}, ${way}: ${duration(ms)} for ${count} queries`);
+    bench.log(`${rival.name}, ${way}: ${duration(ms)} for ${count} queries`);
     if (ms < best.ms) best = { way, ms };
   }
   return best.way;

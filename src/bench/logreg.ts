@@ -7,10 +7,9 @@ import { stream } from '../base/random.js';
 import { writeSafetensors } from '../base/safetensors.js';
 import { EngineError } from '../errors.js';
 import { compare, duration, type Entrant } from './compare.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
+import { type Contender, ourCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
 import type { Agreement } from './record.js';
-import { type BenchResult, runBench } from './run.js';
+import { type BenchOptions, type BenchResult, runBench } from './run.js';
 
 export interface LogregSetup {
   /** File of `features` and `labels`. */
@@ -19,7 +18,7 @@ export interface LogregSetup {
   classes: number;
 }
 
-export interface LogregFlags extends BenchFlags {
+export interface LogregOptions extends BenchOptions {
   samples?: number | undefined;
   width?: number | undefined;
   classes?: number | undefined;
@@ -31,18 +30,18 @@ type Fit = Timed & { objective: number; passes: number };
 const SLACK = 1e-3;
 const TOLERANCES = [1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9];
 
-export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
-  const [samples, width, classes] = flags.quick ? [2000, 16, 5] : [100_000, 384, 150];
+export function benchLogreg(options: LogregOptions): Promise<BenchResult> {
+  const [samples, width, classes] = options.quick ? [2000, 16, 5] : [100_000, 384, 150];
   const size = {
-    samples: flags.samples ?? samples!,
-    width: flags.width ?? width!,
-    classes: flags.classes ?? classes!,
+    samples: options.samples ?? samples!,
+    width: options.width ?? width!,
+    classes: options.classes ?? classes!,
   };
-  return runBench('logreg', flags, async (bench) => {
+  return runBench('logreg', options, async (bench) => {
     const work = join(bench.folder, 'work.safetensors');
     await writeWork(work, size);
-    const setup: LogregSetup = { work, C: flags.c, classes: size.classes };
-    const own = await bench.start({ name: 'capi', command: ownCommand('logistic'), setup: { ...setup } });
+    const setup: LogregSetup = { work, C: options.c, classes: size.classes };
+    const own = await bench.start({ name: 'capi', command: ourCommand('logreg'), setup: { ...setup } });
     const rivals: Contender[] = [];
     for (const library of bench.python ? ['PyTorch', 'scikit-learn'] : []) {
       const command = pythonCommand(bench.python!, 'logistic.py');
@@ -58,13 +57,13 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
     await fitOwn(1e-2); // warms up
     const minimum = (await fitOwn(1e-9)).objective;
     const target = minimum * (1 + SLACK);
-    bench.say(`minimum ${minimum.toFixed(3)}`);
+    bench.log(`minimum ${minimum.toFixed(3)}`);
     const entrants: Entrant[] = [];
     const agreement: Agreement[] = [];
     for (const contender of [own, ...rivals]) {
       const train = (tolerance: number): Promise<Fit> =>
         contender === own ? fitOwn(tolerance) : contender.ask<Fit>('fit', { tolerance, target });
-      const { tolerance, found } = await loosest(contender.name, train, target, bench.say);
+      const { tolerance, found } = await loosest(contender.name, train, target, bench.log);
       const above = found.objective / minimum - 1;
       const what = 'objective above the minimum, as a share,';
       agreement.push({ with: contender.name, what, value: above, tolerance: SLACK });
@@ -80,12 +79,12 @@ export function benchLogreg(flags: LogregFlags): Promise<BenchResult> {
     return [
       await compare({
         work: 'multinomial logistic regression to within 0.1 % of the minimum',
-        sizes: { ...size, C: flags.c },
+        sizes: { ...size, C: options.c },
         rounds: bench.rounds,
         entrants,
         agreement,
         notes: ['ours is preconditioned; PyTorch and scikit-learn run L-BFGS as they come'],
-        say: bench.say,
+        log: bench.log,
       }),
     ];
   });
@@ -96,12 +95,12 @@ async function loosest(
   name: string,
   train: (tolerance: number) => Promise<Fit>,
   target: number,
-  say: (text: string) => void,
+  log: (text: string) => void,
 ): Promise<{ tolerance: number; found: Fit }> {
   for (const tolerance of TOLERANCES) {
     const found = await train(tolerance);
     const share = (found.objective / target) * (1 + SLACK) - 1;
-    say(
+    log(
       `${name} ${tolerance}: ${share.toExponential(1)} above the minimum, ${found.passes} passes, ${duration(found.median_ms)}`,
     );
     if (found.objective <= target * (1 + 1e-7)) return { tolerance, found };

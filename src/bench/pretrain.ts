@@ -13,21 +13,20 @@ import {
   type Contender,
   deviceOf,
   gpuNote,
-  ownCommand,
+  ourCommand,
   PYTHON_FIX,
   pythonCommand,
   type Timed,
 } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
 import { hasBfloat16, instructionSets } from './machine.js';
 import type { Agreement, Comparison } from './record.js';
-import { type Bench, type BenchResult, runBench } from './run.js';
+import { type Bench, type BenchOptions, type BenchResult, runBench } from './run.js';
 import { AXES, type Axis } from './scan.js';
-import { benchConfig, type SizeFlags, sizesOf } from './sizes.js';
+import { benchConfig, type SizeOptions, sizesOf } from './sizes.js';
 import { beyondPytorch, pytorchRecipe, pytorchSize, writeTrainingWork } from './workload.js';
 
-export interface PretrainFlags extends BenchFlags, Omit<SizeFlags, 'threads'> {
-  preset: string;
+export interface PretrainOptions extends BenchOptions, SizeOptions {
+  size: string;
   perRound?: number | undefined;
   compile: boolean;
   bfloat16: boolean;
@@ -47,27 +46,27 @@ const SAME_LOSS = 1e-3;
 
 type Steps = Timed & { losses: number[][] };
 
-export function benchPretrain(flags: PretrainFlags): Promise<BenchResult> {
-  const axis = flags.scan;
-  return runBench(axis ? `pretrain-${axis}` : 'pretrain', flags, async (bench) => {
-    if (!axis) return [await comparePretrain(bench, benchConfig(flags.preset, flags as SizeFlags), flags)];
+export function benchPretrain(options: PretrainOptions): Promise<BenchResult> {
+  const axis = options.scan;
+  return runBench(axis ? `pretrain-${axis}` : 'pretrain', options, async (bench) => {
+    if (!axis) return [await comparePretrain(bench, benchConfig(options.size, options), options)];
     const comparisons: Comparison[] = [];
-    for (const value of flags.values ?? AXES[axis][bench.quick ? 'quick' : 'full']) {
-      bench.say(`${axis} ${value}`);
-      const set = [...AXES[axis].sets(value), ...flags.set];
-      const config = benchConfig(flags.preset, { ...(flags as SizeFlags), set });
-      comparisons.push(await comparePretrain(bench, config, flags));
+    for (const value of options.values ?? AXES[axis][bench.quick ? 'quick' : 'full']) {
+      bench.log(`${axis} ${value}`);
+      const set = [...AXES[axis].sets(value), ...options.set];
+      const config = benchConfig(options.size, { ...options, set });
+      comparisons.push(await comparePretrain(bench, config, options));
       await bench.closeAll();
     }
     return comparisons;
   });
 }
 
-async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags): Promise<Comparison> {
-  const perRound = flags.perRound ?? (bench.quick ? 1 : 5);
+async function comparePretrain(bench: Bench, asked: Config, options: PretrainOptions): Promise<Comparison> {
+  const perRound = options.perRound ?? (bench.quick ? 1 : 5);
   const own = await bench.start({
     name: 'capi',
-    command: ownCommand('train'),
+    command: ourCommand('pretrain'),
     setup: { config: asked },
   });
   const config = resolved(asked, own);
@@ -80,7 +79,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
   if (bench.python && !refusal) {
     const work = join(bench.folder, `work-${Date.now()}.safetensors`);
     await writeTrainingWork(work, config, WARMUP + bench.rounds * perRound);
-    for (const mode of modesOf(config, flags)) {
+    for (const mode of modesOf(config, options)) {
       try {
         contenders.push(await startPytorch(bench, config, mode, work, deviceOf(own)));
       } catch (error) {
@@ -89,7 +88,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
       }
     }
   }
-  bench.say('warming up');
+  bench.log('warming up');
   const agreement: Agreement[] = [];
   const first = await own.ask<Steps>('run', { count: WARMUP });
   const ran: Contender[] = [own];
@@ -105,8 +104,8 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
     }
   }
   const products =
-    flags.products && !gpuNote(own) && !inBfloat16
-      ? await bench.products(flags.scan ? [] : shapes)
+    options.products && !gpuNote(own) && !inBfloat16
+      ? await bench.products(options.scan ? [] : shapes)
       : undefined;
   return compare({
     work: 'training step, optimisers and EMA included',
@@ -128,7 +127,7 @@ async function comparePretrain(bench: Bench, asked: Config, flags: PretrainFlags
     memoryOf: inBfloat16 ? MODES.bfloat16.name : MODES.eager.name,
     agreement,
     notes,
-    say: bench.say,
+    log: bench.log,
   });
 }
 
@@ -143,13 +142,13 @@ type Mode = keyof typeof MODES;
 
 const rounded = (config: Config): boolean => config.precision.products === 'bfloat16';
 
-const modesOf = (config: Config, flags: PretrainFlags): Mode[] =>
+const modesOf = (config: Config, options: PretrainOptions): Mode[] =>
   rounded(config)
     ? ['bfloat16']
     : [
         'eager',
-        ...(flags.compile ? (['compile'] as const) : []),
-        ...(flags.bfloat16 ? (['bfloat16'] as const) : []),
+        ...(options.compile ? (['compile'] as const) : []),
+        ...(options.bfloat16 ? (['bfloat16'] as const) : []),
       ];
 
 const startPytorch = (

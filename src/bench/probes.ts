@@ -1,15 +1,14 @@
 // What `capi bench probes` does: a step of a whole grid of classification heads, stacked and one by one, beside PyTorch.
 import { join } from 'node:path';
 import { checkAgreement, compare, type Entrant, largestDifference } from './compare.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
+import { type Contender, ourCommand, PYTHON_FIX, pythonCommand, type Timed } from './contender.js';
 import { type ProbeSetup, probeSources, writeProbeWork } from './probe_workload.js';
 import type { Agreement } from './record.js';
-import { type BenchResult, runBench } from './run.js';
+import { type BenchOptions, type BenchResult, runBench } from './run.js';
 import { benchConfig } from './sizes.js';
 import { pytorchSize } from './workload.js';
 
-export interface ProbesFlags extends BenchFlags {
+export interface ProbesOptions extends BenchOptions {
   /** `stored`: features in memory, of the size of the preset fashion; `encoder`: ViT-S/14 at 224 px in the loop. */
   kind: 'stored' | 'encoder';
   classes?: number | undefined;
@@ -24,20 +23,20 @@ const WARMUP = 3;
 /** Largest relative difference of the losses of those steps: float32, and AdamW as in `capi bench pretrain`. */
 const SAME_LOSS = 1e-3;
 
-export function benchProbes(flags: ProbesFlags): Promise<BenchResult> {
-  const inLoop = flags.kind === 'encoder';
-  const [classes, batch, samples] = flags.quick ? [5, 4, 64] : inLoop ? [1000, 32, 2048] : [10, 256, 2048];
-  const points = flags.quick ? 3 : POINTS;
-  const perRound = flags.perRound ?? (inLoop || flags.quick ? 1 : 2);
-  const size = { batch: flags.batch ?? batch!, classes: flags.classes ?? classes! };
+export function benchProbes(options: ProbesOptions): Promise<BenchResult> {
+  const inLoop = options.kind === 'encoder';
+  const [classes, batch, samples] = options.quick ? [5, 4, 64] : inLoop ? [1000, 32, 2048] : [10, 256, 2048];
+  const points = options.quick ? 3 : POINTS;
+  const perRound = options.perRound ?? (inLoop || options.quick ? 1 : 2);
+  const size = { batch: options.batch ?? batch!, classes: options.classes ?? classes! };
   const config = inLoop
-    ? benchConfig('vit-s', { quick: flags.quick, set: [`train.batch=${size.batch}`] })
+    ? benchConfig('vit-s', { quick: options.quick, set: [`train.batch=${size.batch}`] })
     : null;
   const setup: ProbeSetup = { ...size, points, samples: samples!, config };
   const heads = points * probeSources(setup).length;
-  return runBench('probes', flags, async (bench) => {
+  return runBench('probes', options, async (bench) => {
     const own = (name: string, way: string) =>
-      bench.start({ name, command: ownCommand('probes'), setup: { ...setup, way } });
+      bench.start({ name, command: ourCommand('probes'), setup: { ...setup, way } });
     const stacked = await own(`capi, ${heads} heads stacked`, 'stacked');
     const contenders: Contender[] = [stacked];
     contenders.push(
@@ -90,7 +89,7 @@ export function benchProbes(flags: ProbesFlags): Promise<BenchResult> {
         rivals: rivals.map(({ name }) => name),
         agreement,
         notes: inLoop ? ['one head a source is the same pass with 4 heads: what the others add to it'] : [],
-        say: bench.say,
+        log: bench.log,
       }),
     ];
   });

@@ -1,7 +1,7 @@
 // The rate of the machine's matrix products, in both libraries: the square one, and every shape of a training step.
 import type { ProductShape } from '../engine/onnx/product_shapes.js';
 import { productFlopOf } from '../engine/onnx/product_shapes.js';
-import { type Contender, ownCommand, PYTHON_FIX, pythonCommand, startContender } from './contender.js';
+import { type Contender, ourCommand, PYTHON_FIX, pythonCommand, startContender } from './contender.js';
 import type { GemmRate, ShapeRow, StepBound } from './record.js';
 import { median, rounded } from './statistics.js';
 
@@ -62,7 +62,7 @@ export class Products {
   ): Promise<Products> {
     const { threads, python, quick } = options;
     const contenders = [
-      await startContender({ name: 'capi products', command: ownCommand('products'), setup: {}, threads }),
+      await startContender({ name: 'capi products', command: ourCommand('products'), setup: {}, threads }),
     ];
     try {
       if (python) {

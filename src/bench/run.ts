@@ -1,12 +1,25 @@
-// The frame of every benchmark: contenders are closed whatever happens, the tables are printed, the record is written.
+// The frame of every benchmark: contenders are closed whatever happens, and the record is written.
 import { usableCores } from '../cores.js';
 import type { ProductShape } from '../engine/onnx/product_shapes.js';
 import { type Contender, type ContenderStart, pythonOf, startContender } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
 import { Products } from './products.js';
 import { type BenchRecord, begin, type Comparison, recordOf, writeBenchRecord } from './record.js';
-import { comparisonText } from '../cli/bench_table.js';
 import { inFolder } from './workload.js';
+
+/** What every benchmark is asked with. */
+export interface BenchOptions {
+  /** Alternating rounds: 5 without, 2 with `quick`. */
+  rounds?: number | undefined;
+  /** Threads of every contender. */
+  threads?: number | undefined;
+  /** The python beside us, or `none`; without: .venv/bin/python where there is one. */
+  pytorch?: string | undefined;
+  quick: boolean;
+  /** Folder of records. */
+  out: string;
+  /** Progress, a line at a time. */
+  log(text: string): void;
+}
 
 /** What a benchmark's body works with. */
 export interface Bench {
@@ -22,22 +35,21 @@ export interface Bench {
   products(steps?: ProductShape[]): Promise<Products>;
   /** Closes all that was started so far, such as before the next size. */
   closeAll(): Promise<void>;
-  say(text: string): void;
+  log(text: string): void;
 }
 
-/** What --json prints: the record and where it is. */
+/** The record and where it is. */
 export type BenchResult = BenchRecord & { file: string };
 
 export async function runBench(
   benchmark: string,
-  flags: BenchFlags,
+  options: BenchOptions,
   body: (bench: Bench) => Promise<Comparison[]>,
 ): Promise<BenchResult> {
   const began = begin();
-  const python = pythonOf(flags.pytorch);
-  const rounds = flags.rounds ?? (flags.quick ? 2 : 5);
-  const say = (text: string): void => void (flags.quiet || process.stderr.write(`${text}\n`));
-  if (!python) say('no python: capi alone is timed (--pytorch PYTHON gives it rivals)');
+  const python = pythonOf(options.pytorch);
+  const rounds = options.rounds ?? (options.quick ? 2 : 5);
+  if (!python) options.log('no python: capi alone is timed (--pytorch PYTHON gives it rivals)');
   const open: { close(): Promise<void> }[] = [];
   let own: Contender | undefined;
   const closeAll = async (): Promise<void> => {
@@ -51,36 +63,32 @@ export async function runBench(
   try {
     const comparisons = await inFolder((folder) =>
       body({
-        quick: flags.quick,
+        quick: options.quick,
         rounds,
         python,
         folder,
-        say,
+        log: options.log,
         closeAll,
         start: async (start) => {
-          const wanted = own ? threads() : (flags.threads ?? undefined);
+          const wanted = own ? threads() : (options.threads ?? undefined);
           const c = keep(await startContender({ ...start, threads: start.threads ?? wanted ?? null }));
           own ??= c;
           return c;
         },
         products: async (steps) =>
-          keep(await Products.start({ threads: threads(), python, quick: flags.quick }, steps)),
+          keep(await Products.start({ threads: threads(), python, quick: options.quick }, steps)),
       }),
     );
     if (!python) for (const c of comparisons) c.notes.push('no python was given: only capi was timed');
     const record = recordOf({
       benchmark,
-      quick: flags.quick,
+      quick: options.quick,
       rounds,
-      own: own ?? { facts: { threads: flags.threads ?? usableCores(), versions: {} } },
+      own: own ?? { facts: { threads: options.threads ?? usableCores(), versions: {} } },
       began,
       comparisons,
     });
-    const file = await writeBenchRecord(flags.out, record);
-    if (!flags.quiet) {
-      for (const c of comparisons) process.stdout.write(`${comparisonText(c)}\n`);
-      process.stdout.write(`record     ${file}\n`);
-    }
+    const file = await writeBenchRecord(options.out, record);
     return { ...record, file };
   } finally {
     await closeAll();

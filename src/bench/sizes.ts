@@ -1,7 +1,7 @@
 // The sizes that benchmarks run at: the spike's, ViT-S, any preset or file, and the small ones of --quick.
 import { join } from 'node:path';
 import { type Config, checkSizes, loadConfig } from '../config/index.js';
-import { type ConfigFlagValues, overridesOf } from '../cli/config_flags.js';
+import type { Mapping } from '../config/keys.js';
 import { packageRoot } from './contender.js';
 
 /** Files of benchmarks/speed by the name that a command takes. */
@@ -14,17 +14,21 @@ const QUICK = [
   'train.batch=4',
 ];
 
-export interface SizeFlags extends Omit<ConfigFlagValues, 'data' | 'steps' | 'seed'> {
+export interface SizeOptions {
   quick: boolean;
+  /** Settings, KEY=VALUE each. */
+  set: readonly string[];
+  /** What comes after the settings, such as the engine. */
+  overrides?: Mapping;
 }
 
 /** @throws UsageError for a preset, file or setting that cannot be used */
-export function benchConfig(preset: string, flags: SizeFlags): Config {
+export function benchConfig(preset: string, { quick, set, overrides }: SizeOptions): Config {
   const named = NAMED[preset];
   const { config } = loadConfig({
     preset: named ? join(packageRoot, 'benchmarks/speed', named) : preset,
-    sets: [...(flags.quick ? QUICK : []), ...flags.set],
-    overrides: overridesOf(flags),
+    sets: [...(quick ? QUICK : []), ...set],
+    overrides,
   });
   checkSizes(config);
   return config;

@@ -17,21 +17,20 @@ import {
   startContender,
   type Timed,
 } from './contender.js';
-import type { BenchFlags } from '../cli/bench_flags.js';
-import { type BenchResult, runBench } from './run.js';
-import { benchConfig, type SizeFlags, sizesOf } from './sizes.js';
+import { type BenchOptions, type BenchResult, runBench } from './run.js';
+import { benchConfig, type SizeOptions, sizesOf } from './sizes.js';
 import { pytorchRecipe, pytorchSize, writeTrainingWork } from './workload.js';
 
-export interface StartupFlags extends BenchFlags, Omit<SizeFlags, 'threads'> {
+export interface StartupOptions extends BenchOptions, SizeOptions {
   size: string;
 }
 
 const capi = [process.execPath, join(packageRoot, 'dist/src/main.js')];
 
-export function benchStartup(flags: StartupFlags): Promise<BenchResult> {
-  const threads = flags.threads ?? usableCores();
-  return runBench('startup', flags, async (bench) => {
-    const asked = benchConfig(flags.size, { ...flags, threads });
+export function benchStartup(options: StartupOptions): Promise<BenchResult> {
+  const threads = options.threads ?? usableCores();
+  return runBench('startup', options, async (bench) => {
+    const asked = benchConfig(options.size, { ...options, overrides: { engine: { threads } } });
     // One step; what the run draws and writes afterwards is not waited for.
     const config = { ...asked, train: { ...asked.train, steps: 1 } };
     const file = join(bench.folder, 'config.yaml');
@@ -40,7 +39,7 @@ export function benchStartup(flags: StartupFlags): Promise<BenchResult> {
       const out = join(await mkdtemp(join(bench.folder, 'run-')), 'run');
       return untilLine([...capi, 'pretrain', file, '--out', out], /"step":1\b/);
     };
-    const common = { rounds: bench.rounds, say: bench.say };
+    const common = { rounds: bench.rounds, log: bench.log };
     const entrant = (name: string, run: Entrant['run']): Entrant => ({
       name,
       run,

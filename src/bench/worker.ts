@@ -3,12 +3,12 @@ import { createInterface } from 'node:readline';
 import { type Handlers, type Prepare, peakBytes } from './workers/handlers.js';
 
 const kinds: Record<string, () => Promise<{ prepare: Prepare }>> = {
-  train: () => import('./workers/pretrain.js'),
+  pretrain: () => import('./workers/pretrain.js'),
   products: () => import('./workers/products.js'),
   extract: () => import('./workers/extract.js'),
   probes: () => import('./workers/probes.js'),
-  neighbours: () => import('./workers/knn.js'),
-  logistic: () => import('./workers/logreg.js'),
+  knn: () => import('./workers/knn.js'),
+  logreg: () => import('./workers/logreg.js'),
   decode: () => import('./workers/decode.js'),
 };
 

@@ -25,6 +25,11 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     super.log('%s', message.split('\n').map(shown).join('\n'));
   }
 
+  /** A line of progress on standard error, shown likewise; silent under --json. */
+  override logToStderr(message = ''): void {
+    super.logToStderr('%s', message.split('\n').map(shown).join('\n'));
+  }
+
   /**
    * Under --json prints `{error: {message, code, details}}` and sets the exit code, which oclif would lose;
    * otherwise hands the error on to src/cli/main.ts, which prints its one line.

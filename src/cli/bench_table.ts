@@ -1,4 +1,4 @@
-// A comparison as a table for people.
+// What a benchmark found, as tables for people.
 import Table from 'cli-table3';
 import { duration } from '../bench/compare.js';
 import type { Comparison, Row, ShapeRow } from '../bench/record.js';
@@ -54,7 +54,7 @@ function shapesText(shapes: ShapeRow[]): string {
   return table.toString();
 }
 
-export function comparisonText(c: Comparison): string {
+function comparisonText(c: Comparison): string {
   const sizes = Object.entries(c.sizes).map(([name, value]) => `${name} ${value}`);
   const lines = [`${c.work}: ${sizes.join(', ')}`];
   if (c.bound) lines.push(shapesText(c.bound.shapes));
@@ -85,3 +85,7 @@ export function comparisonText(c: Comparison): string {
   for (const note of c.notes) lines.push(`note: ${note}`);
   return lines.join('\n');
 }
+
+/** The tables of a benchmark, and where its record is. */
+export const benchText = ({ comparisons, file }: { comparisons: Comparison[]; file: string }): string =>
+  [...comparisons.map(comparisonText), `record     ${file}`].join('\n');

@@ -60,3 +60,10 @@ export function overridesOf(flags: ConfigFlagValues): Mapping {
     }),
   });
 }
+
+/** The config that `preset` and the flags ask for. */
+export const configRequest = (preset: string, flags: ConfigFlagValues) => ({
+  preset,
+  sets: flags.set,
+  overrides: overridesOf(flags),
+});

@@ -50,7 +50,8 @@ export async function runAblate(flags: AblateFlags): Promise<object> {
     cells: plan.cells.filter(({ arm }) => arms.has(arm)),
   };
   if (flags['dry-run']) {
-    const { estimate, estimateText } = await import('../ablate/estimate.js');
+    const { estimate } = await import('../ablate/estimate.js');
+    const { estimateText } = await import('./estimate_text.js');
     const found = await estimate(out, plan, chosen, jobsAtOnce(flags, grid));
     if (!flags.quiet) process.stdout.write(estimateText(found));
     return found;

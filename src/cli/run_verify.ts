@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { shown } from '../base/text.js';
 import { EXIT, InterruptedError, UsageError } from '../errors.js';
+import { checkFile, type Found } from '../verify/files.js';
+import { filesBelow } from '../verify/walk.js';
 import { Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';
-import { checkFile, type Found } from '../verify/files.js';
-import { filesBelow } from '../verify/walk.js';
 
 const STATES = ['intact', 'unsealed', 'torn', 'changed', 'foreign', 'missing'] as const;
 

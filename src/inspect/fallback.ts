@@ -1,8 +1,9 @@
-// What `capi inspect fallback` does: holds the ONNX nodes of a program, or of a file, against the kernels of a provider.
+// The ONNX nodes of a program, or of a file, held against the kernels of a provider.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { checkFallback, type FallbackReport, type FallenNode } from '../engine/onnx/fallback/check.js';
+import type { ConfigRequest } from '../config/load.js';
+import { checkFallback, type FallbackReport } from '../engine/onnx/fallback/check.js';
 import { type ProviderKernels, readKernels } from '../engine/onnx/fallback/kernels.js';
 import { type ModelText, readModel } from '../engine/onnx/fallback/model.js';
 import { lower } from '../engine/onnx/lower.js';
@@ -11,22 +12,15 @@ import { rulesFor } from '../engine/onnx/precision.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
-import type { ConfigFlagValues } from '../cli/config_flags.js';
-import { inspectedProgram } from './graph.js';
-import { columns } from '../cli/table.js';
+import { inspectedProgram, type ProgramChoice } from './graph.js';
 
-export interface FallbackFlags extends ConfigFlagValues {
-  /** Preset, YAML file, or ONNX file. */
-  source: string;
-  program: 'step' | 'encoder';
-  batch?: number;
+export interface FallbackOptions extends ProgramChoice {
   provider: string;
   /** onnxruntime's list, or a table of it, in place of the one that comes along. */
   kernels?: string;
-  log(text: string): void;
 }
 
-/** What --json prints. */
+/** The nodes that fall to the CPU, with what was held against what. */
 export interface ProviderReport extends FallbackReport {
   program: string;
   provider: string;
@@ -70,64 +64,35 @@ export function loweredModel(program: Program, { frozen = false } = {}): ModelTe
   return readModel(model, program.name);
 }
 
-/** @throws UsageError for a config that cannot run or a provider without a table, DataError for a file that is no model */
-export function inspectFallback(flags: FallbackFlags): ProviderReport {
-  const kernels = providerKernels(flags.provider, flags.kernels);
-  const { name, model } = modelOf(flags);
-  const report: ProviderReport = {
+/**
+ * @param request its preset may also be an ONNX file
+ * @throws UsageError for a config that cannot run or a provider without a table, DataError for a file that is no model
+ */
+export function inspectFallback(
+  request: ConfigRequest & { preset: string },
+  options: FallbackOptions,
+): ProviderReport {
+  const kernels = providerKernels(options.provider, options.kernels);
+  const { name, model } = modelOf(request, options);
+  return {
     program: name,
     provider: kernels.provider,
     release: kernels.release,
     opsets: Object.fromEntries(model.opsets),
     ...checkFallback(model, kernels),
   };
-  flags.log(reportText(report));
-  return report;
 }
 
-function modelOf(flags: FallbackFlags): { name: string; model: ModelText } {
-  if (flags.source.endsWith('.onnx')) {
-    if (!existsSync(flags.source)) throw new UsageError(`no ONNX file ${flags.source}`);
-    return { name: flags.source, model: readModel(readFileSync(flags.source), flags.source) };
+function modelOf(
+  request: ConfigRequest & { preset: string },
+  options: FallbackOptions,
+): { name: string; model: ModelText } {
+  const file = request.preset;
+  if (file.endsWith('.onnx')) {
+    if (!existsSync(file)) throw new UsageError(`no ONNX file ${file}`);
+    return { name: file, model: readModel(readFileSync(file), file) };
   }
-  const { program, source } = inspectedProgram({ ...flags, preset: flags.source });
-  const model = loweredModel(program, { frozen: flags.program === 'encoder' });
+  const { program, source } = inspectedProgram(request, options);
+  const model = loweredModel(program, { frozen: options.program === 'encoder' });
   return { name: `${program.name} of ${source}`, model };
-}
-
-function reportText(r: ProviderReport): string {
-  const opsets = Object.entries(r.opsets).map(([domain, version]) => `${domain} ${version}`);
-  const lines = [
-    `${r.program}: ${r.nodes} nodes (${opsets.join(', ')}) against the ${r.provider} kernels of ${r.release}`,
-    ...grouped(`${r.fallen.length} would fall to the CPU`, r.fallen),
-  ];
-  if (r.shape.length > 0) {
-    lines.push(
-      ...grouped(`${r.shape.length} more compute shapes: onnxruntime keeps them on the CPU itself`, r.shape),
-    );
-  }
-  if (r.unknown > 0)
-    lines.push(`${r.unknown} read a tensor whose type could not be told, and were taken to fit`);
-  if (r.nested > 0) lines.push(`${r.nested} hold graphs of their own, which were not looked into`);
-  return lines.join('\n');
-}
-
-/** Nodes of one operator with one reason are one line: how many, and the first of them by name. */
-function grouped(title: string, nodes: readonly FallenNode[]): string[] {
-  if (nodes.length === 0) return [title];
-  const groups = new Map<string, { first: FallenNode; count: number }>();
-  for (const node of nodes) {
-    const key = `${node.operator}(${node.types}) ${node.why}`;
-    const group = groups.get(key) ?? { first: node, count: 0 };
-    group.count++;
-    groups.set(key, group);
-  }
-  const rows = [...groups.values()].map(({ first, count }) => [
-    first.operator,
-    String(count),
-    first.types.join(', '),
-    first.node,
-    first.why,
-  ]);
-  return [`${title}:`, columns([['operator', 'nodes', 'types', 'first', 'why'], ...rows])];
 }

@@ -1,8 +1,6 @@
-// What `capi inspect graph` does: traces a program of a config, and prints its cost by kernel or its text.
-import { existsSync } from 'node:fs';
-import Table from 'cli-table3';
-import { writeText } from '../base/files/write.js';
+// A program of a config, traced without running it: its cost by kernel, and its text.
 import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
+import type { ConfigRequest } from '../config/load.js';
 import { encoderProgram } from '../encoder/program.js';
 import { type GraphCost, graphCost } from '../engine/onnx/cost.js';
 import { printGraph } from '../engine/onnx/ir.js';
@@ -10,22 +8,15 @@ import { activationBytes } from '../engine/onnx/memory.js';
 import { optimise } from '../engine/onnx/passes/index.js';
 import { trace } from '../engine/onnx/trace.js';
 import { elements, type Program } from '../engine/program.js';
-import { UsageError } from '../errors.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { microBatches } from '../pretrain/prepare.js';
 import { stepProgram } from '../pretrain/step.js';
-import { type ConfigFlagValues, overridesOf } from '../cli/config_flags.js';
 
-export interface InspectFlags extends ConfigFlagValues {
-  preset: string;
+/** Which program of a config, and for how many images: by default train.batch for the step, 1 for the encoder. */
+export interface ProgramChoice {
   program: 'step' | 'encoder';
   batch?: number;
-  raw: boolean;
-  ir: boolean;
-  out?: string;
-  force: boolean;
-  log(text: string): void;
 }
 
 /** Micro-batches repeat the same nodes: more than these add nothing to read, and a large batch would be cut into 64. */
@@ -38,7 +29,7 @@ interface Parts {
   student: number;
 }
 
-/** What --json prints. MB are 10^6 bytes. */
+/** What a program takes. MB are 10^6 bytes. */
 export interface GraphReport {
   program: string;
   config: string;
@@ -58,26 +49,26 @@ export interface GraphReport {
   product_gflop: number;
   mb: number;
   kernels: { kernel: string; nodes: number; gflop: number; mb: number }[];
-  /** The text of the graph, or the file that holds it. */
-  ir?: string;
 }
 
-/** @throws UsageError for a config that cannot run, or a file that exists */
-export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
-  if (flags.out && !flags.force && existsSync(flags.out)) {
-    throw new UsageError(`${flags.out} exists: name another file with --out, or overwrite it with --force`);
-  }
-  const { program, config, source, batch, parts } = inspectedProgram(flags);
+/**
+ * @param options `raw`: the graph as traced, before any pass
+ * @returns what it costs, and its text
+ * @throws UsageError for a config that cannot run
+ */
+export function inspectGraph(
+  request: ConfigRequest,
+  options: ProgramChoice & { raw: boolean },
+): { report: GraphReport; ir: string } {
+  const { program, config, source, batch, parts } = inspectedProgram(request, options);
   const traced = trace(program);
-  const graph = flags.raw ? traced : optimise(traced);
-  const text = flags.ir ? printGraph(graph) : undefined;
-  if (text !== undefined && flags.out) await writeText(flags.out, text);
+  const graph = options.raw ? traced : optimise(traced);
   const report: GraphReport = {
     program: program.name,
     config: source,
     batch,
     ...(parts ? { micro_batches: parts } : {}),
-    passes: !flags.raw,
+    passes: !options.raw,
     parameters: count(
       Object.entries(studentShapes(modelSizes(config))).flatMap(([name, shape]) =>
         isRope(name) ? [] : [shape],
@@ -86,16 +77,14 @@ export async function inspectGraph(flags: InspectFlags): Promise<GraphReport> {
     state_mb: (4 * count(program.state.map((name) => program.inputs[name]!.shape))) / 1e6,
     activations_mb: activationBytes(graph) / 1e6,
     ...costOf(graphCost(graph)),
-    ...(text === undefined ? {} : { ir: flags.out ?? text }),
   };
-  if (text !== undefined && !flags.out) flags.log(text.trimEnd());
-  else flags.log(reportText(report, program));
-  return report;
+  return { report, ir: printGraph(graph) };
 }
 
-/** The program that the flags of `capi inspect` name, with the config that it is of. @throws UsageError for a config that cannot run */
+/** The program that is chosen, with the config that it is of. @throws UsageError for a config that cannot run */
 export function inspectedProgram(
-  flags: ConfigFlagValues & { preset: string; program: 'step' | 'encoder'; batch?: number },
+  request: ConfigRequest,
+  choice: ProgramChoice,
 ): {
   program: Program;
   config: Config;
@@ -103,14 +92,13 @@ export function inspectedProgram(
   batch: number;
   parts: { shown: Parts; run: Parts } | undefined;
 } {
-  const step = flags.program === 'step';
+  const step = choice.program === 'step';
   const { config, source } = loadConfig({
-    preset: flags.preset,
-    sets: flags.set,
-    overrides: { ...overridesOf(flags), ...(step ? { 'train.batch': flags.batch } : {}) },
+    ...request,
+    overrides: { ...request.overrides, ...(step ? { 'train.batch': choice.batch } : {}) },
   });
   checkSizes(config);
-  const batch = step ? config.train.batch : (flags.batch ?? 1);
+  const batch = step ? config.train.batch : (choice.batch ?? 1);
   const parts = step ? partsOf(config) : undefined;
   const program = step
     ? stepProgram(config, {
@@ -163,39 +151,3 @@ const costOf = (
     mb: bytes / 1e6,
   })),
 });
-
-/** Three significant digits, and whole numbers in groups of three. */
-function short(x: number): string {
-  if (x >= 100) return Math.round(x).toLocaleString('en-US');
-  if (x === 0) return '0';
-  return x < 0.001 ? '<0.001' : x.toPrecision(3).slice(0, 5).replace(/\.$/, '');
-}
-
-function reportText(r: GraphReport, program: Program): string {
-  const table = new Table({
-    head: ['kernel', 'nodes', 'GFLOP', '%', 'MB'],
-    colAligns: ['left', 'right', 'right', 'right', 'right'],
-    style: { head: [], border: [] },
-    chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }, // no rules between rows
-  });
-  const share = (gflop: number): string => ((100 * gflop) / (r.gflop || 1)).toFixed(1);
-  for (const k of r.kernels) {
-    table.push([k.kernel, k.nodes.toLocaleString('en-US'), short(k.gflop), share(k.gflop), short(k.mb)]);
-  }
-  table.push(['total', r.nodes.toLocaleString('en-US'), short(r.gflop), share(r.gflop), short(r.mb)]);
-  const lines = [
-    `${program.name} of ${r.config}, ${r.batch.toLocaleString('en-US')} image${r.batch === 1 ? '' : 's'} at once`,
-    ...(r.micro_batches ? [microBatchLine(r.micro_batches)] : []),
-    `${short(r.parameters / 1e6)} M parameters, ${short(r.state_mb)} MB of state, ${short(r.activations_mb)} MB of activations at their peak; ${r.passes ? 'after the passes of the onnx engine' : 'as traced, before any pass'}`,
-    table.toString(),
-    `${short(r.gflop / r.batch)} GFLOP an image, ${share(r.product_gflop)} % of them in matrix products`,
-    ...(r.ir === undefined ? [] : [`graph written to ${r.ir}`]),
-  ];
-  return lines.join('\n');
-}
-
-function microBatchLine({ shown, run }: { shown: Parts; run: Parts }): string {
-  const same = shown.teacher === run.teacher && shown.student === run.student;
-  const rest = same ? '' : ` (a run would take ${run.teacher} and ${run.student})`;
-  return `micro-batches: ${shown.teacher} of the teacher, ${shown.student} of the student${rest}`;
-}

@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { GraphReport } from '../../src/inspect/graph.js';
 import { presetNames } from '../../src/config/index.js';
+import type { GraphReport } from '../../src/inspect/graph.js';
 import { capi } from './capi.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'capi-inspect-'));

@@ -5,12 +5,12 @@ import onnxProto from 'onnx-proto';
 import { describe, expect, it } from 'vitest';
 import { readGrid } from '../../src/ablate/grid.js';
 import { armConfig } from '../../src/ablate/plan.js';
-import { inspectFallback, loweredModel, providerKernels } from '../../src/inspect/fallback.js';
 import { flatten, type Mapping } from '../../src/config/keys.js';
 import { checkFallback } from '../../src/engine/onnx/fallback/check.js';
 import { kernelTable, readKernels } from '../../src/engine/onnx/fallback/kernels.js';
 import { readModel } from '../../src/engine/onnx/fallback/model.js';
 import { DataError, UsageError } from '../../src/errors.js';
+import { inspectFallback, loweredModel, providerKernels } from '../../src/inspect/fallback.js';
 import { stepProgram } from '../../src/pretrain/step.js';
 import { encoderCase, pixels, productCases } from '../engine/configs.js';
 
@@ -38,14 +38,7 @@ describe('against the kernels of CUDA', () => {
   });
 
   it.each(['step', 'encoder'] as const)('the %s of vit-s-14 does', (program) => {
-    const report = inspectFallback({
-      source: 'vit-s-14',
-      program,
-      batch: 2,
-      provider: 'cuda',
-      set: [],
-      log() {},
-    });
+    const report = inspectFallback({ preset: 'vit-s-14' }, { program, batch: 2, provider: 'cuda' });
     expect(report).toMatchObject({ ...clean, provider: 'cuda', opsets: { 'ai.onnx': 18 } });
   });
 
