@@ -23,7 +23,7 @@ const levels = [
 
 /** Where a heavy package may be imported. A folder ends with a slash. */
 const doors: [pattern: RegExp, places: string[]][] = [
-  [/^sharp$/, ['src/images/pixels.ts']],
+  [/^sharp$/, ['src/images/decode/pixels.ts']],
   [/^fs-native-extensions$/, ['src/base/files/lock.ts']],
   [/^onnxruntime-/, ['src/engine/onnx/c_api.ts']],
   [/^koffi$/, ['src/engine/onnx/c_api.ts', 'src/stops.ts']],

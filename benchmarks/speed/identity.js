@@ -23,7 +23,7 @@ process.env.CAPI_CACHE = join(base, 'cache');
 process.on('exit', () => rmSync(base, { recursive: true, force: true }));
 
 const { openSource } = await import('../../dist/src/images/source.js');
-const { readAll } = await import('../../dist/src/images/readers.js');
+const { readAll } = await import('../../dist/src/images/read/readers.js');
 
 const folder = values.folder ?? (await made());
 const opened = () => openSource(`folder:${folder}`);

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { stream } from '../base/random.js';
 import { readSafetensors } from '../base/safetensors.js';
 import { usableCores } from '../cores.js';
-import { encodeJpeg } from '../images/pixels.js';
-import { type Box, crop, type RawImage } from '../images/resample.js';
+import { encodeJpeg } from '../images/decode/pixels.js';
+import { type Box, crop, type RawImage } from '../images/decode/resample.js';
+import { sampleCrop } from '../images/draw/transform.js';
 import { openSource } from '../images/source.js';
-import { sampleCrop } from '../images/transform.js';
 import { checkAgreement, compare, type Entrant } from './compare.js';
 import {
   type Contender,

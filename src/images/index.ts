@@ -1,14 +1,22 @@
 // What other folders use of images.
 
+export { decodeImage, decodeLabelMap, encodePng, renderSvg } from './decode/pixels.js';
+export {
+  type Box,
+  type LabelMap,
+  type RawImage,
+  resizeAndCenterCrop,
+  resizeBicubic,
+  resizeNearest,
+} from './decode/resample.js';
 export {
   type Batch,
   type Batches,
   type BatchOptions,
   type BatchStats,
   openBatches,
-} from './batches.js';
-export { type DataSet, findDataSets } from './datasets.js';
-export { sameForm } from './listing.js';
+} from './draw/batches.js';
+export { randomResizedCrop } from './draw/transform.js';
 export { IMAGENET, pixelStatistics } from './normalise.js';
 export {
   compareFingerprints,
@@ -20,18 +28,18 @@ export {
   type OverlapOptions,
   overlapWarning,
 } from './overlap.js';
-export { comparePalettes } from './palettes.js';
-export { decodeImage, decodeLabelMap, encodePng, renderSvg } from './pixels.js';
-export { type ReaderOptions, readAll } from './readers.js';
+export { comparePalettes } from './read/palettes.js';
+export { type ReaderOptions, readAll } from './read/readers.js';
 export {
-  type Box,
-  type LabelMap,
-  type RawImage,
-  resizeAndCenterCrop,
-  resizeBicubic,
-  resizeNearest,
-} from './resample.js';
+  type EvaluationOptions,
+  type EvaluationTransform,
+  type EvaluationView,
+  readForEvaluation,
+} from './read/views.js';
 export { drawnSize, type ImageSource, labelsOf, openSource, type SourceOptions } from './source.js';
+export { type DataSet, findDataSets } from './sources/datasets.js';
+export { sameForm } from './sources/files/listing.js';
+export { parseSourceUri, SCHEMES, type Split } from './sources/uri.js';
 export {
   channelStats,
   contactSheet,
@@ -41,11 +49,3 @@ export {
   sampleSource,
   sourceNotes,
 } from './survey.js';
-export { randomResizedCrop } from './transform.js';
-export { parseSourceUri, SCHEMES, type Split } from './uri.js';
-export {
-  type EvaluationOptions,
-  type EvaluationTransform,
-  type EvaluationView,
-  readForEvaluation,
-} from './views.js';

@@ -1,7 +1,7 @@
 // Images of one source that another holds too, the same or nearly: the guard against test images among those trained on.
 
-import { type Fingerprint, THUMB } from './fingerprint.js';
-import { readInOrder } from './readers.js';
+import { type Fingerprint, THUMB } from './read/fingerprint.js';
+import { readInOrder } from './read/readers.js';
 import type { ImageSource } from './source.js';
 import { spread } from './survey.js';
 

@@ -1,9 +1,9 @@
 // Image sources: what one offers, and `openSource`, which makes one from a URI.
 
 import type { DigestOptions } from '../base/files/digests.js';
-import type { LeftOut } from './listing.js';
-import type { LabelMap, RawImage } from './resample.js';
-import { parseSourceUri, type Split } from './uri.js';
+import type { LabelMap, RawImage } from './decode/resample.js';
+import type { LeftOut } from './sources/files/listing.js';
+import { parseSourceUri, type Split } from './sources/uri.js';
 
 /** A finite, ordered set of images that can be read by index in any order, with the labels it knows. */
 export interface ImageSource {
@@ -79,18 +79,18 @@ export async function openSource(text: string, options: SourceOptions = {}): Pro
   const uri = parseSourceUri(text);
   switch (uri.scheme) {
     case 'synthetic':
-      return (await import('./synthetic.js')).openSynthetic(uri, options);
+      return (await import('./sources/synthetic.js')).openSynthetic(uri, options);
     case 'fashion-scenes':
-      return (await import('./fashion-scenes.js')).openFashionScenes(uri, options);
+      return (await import('./sources/fashion_scenes.js')).openFashionScenes(uri, options);
     case 'idx':
-      return (await import('./idx.js')).openIdx(uri, options);
+      return (await import('./sources/idx.js')).openIdx(uri, options);
     case 'folder':
-      return (await import('./folder.js')).openFolder(uri, options);
+      return (await import('./sources/folder.js')).openFolder(uri, options);
     case 'ade20k':
-      return (await import('./ade20k.js')).openAde20k(uri, options);
+      return (await import('./sources/ade20k.js')).openAde20k(uri, options);
     case 'voc':
-      return (await import('./voc.js')).openVoc(uri, options);
+      return (await import('./sources/voc.js')).openVoc(uri, options);
     case 'pairs':
-      return (await import('./pairs.js')).openPairs(uri, options);
+      return (await import('./sources/pairs.js')).openPairs(uri, options);
   }
 }

@@ -1,9 +1,9 @@
 // A look at a source: a sample of its images with what is wrong with any, channel statistics, and a contact sheet.
 
 import { DataError } from '../errors.js';
-import { phrase } from './listing.js';
-import { type LabelMap, type RawImage, resizeBicubic, resizeNearest } from './resample.js';
+import { type LabelMap, type RawImage, resizeBicubic, resizeNearest } from './decode/resample.js';
 import { type ImageSource, labelsOf } from './source.js';
+import { phrase } from './sources/files/listing.js';
 
 /** A sampled image: `image` is absent where it could not be read, and `problem` says why. */
 export interface Sample {

@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { stream } from '../../src/base/random.js';
-import { type Fingerprint, fingerprintOf, THUMB } from '../../src/images/fingerprint.js';
 import {
   compareFingerprints,
   findOverlap,
@@ -15,6 +14,7 @@ import {
   overlapWarning,
 } from '../../src/images/index.js';
 import { type Fingerprints, fingerprints, MAX_DISTANCE, MIN_CORRELATION } from '../../src/images/overlap.js';
+import { type Fingerprint, fingerprintOf, THUMB } from '../../src/images/read/fingerprint.js';
 import { suiteNeeding } from '../support/suites.js';
 import { fashionMnist } from '../support/tools.js';
 import { compiledImages, put, temporaryFolder } from './support.js';

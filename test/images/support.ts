@@ -98,24 +98,23 @@ export async function failure(run: () => unknown): Promise<Error> {
  * The modules that start threads compiled to JavaScript, from which they can: the current sources, whatever `dist` holds.
  */
 export async function compiledImages(): Promise<{
-  openBatches: typeof import('../../src/images/batches.js').openBatches;
-  readAll: typeof import('../../src/images/readers.js').readAll;
+  openBatches: typeof import('../../src/images/draw/batches.js').openBatches;
+  readAll: typeof import('../../src/images/read/readers.js').readAll;
   findOverlap: typeof import('../../src/images/overlap.js').findOverlap;
   openSource: (uri: string) => Promise<ImageSource>;
 }> {
   const out = join(root, 'node_modules/.cache/capi-image-tests', `${process.pid}`);
   afterAll(() => rmSync(out, { recursive: true, force: true }));
   put(join(out, 'package.json'), '{"type": "module"}');
-  for (const folder of ['', 'files', 'tensor', 'images']) {
-    for (const file of readdirSync(join(root, 'src', folder)).filter((name) => /(?<!\.d)\.ts$/.test(name))) {
-      const text = readFileSync(join(root, 'src', folder, file), 'utf8');
-      const { outputText } = ts.transpileModule(text, {
-        compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-      });
-      put(join(out, folder, file.replace(/ts$/, 'js')), outputText);
-    }
+  const src = join(root, 'src');
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' });
+  for (const file of files.filter((name) => /^(base\/.*|images\/.*|[^/]*)(?<!\.d)\.ts$/.test(name))) {
+    const { outputText } = ts.transpileModule(readFileSync(join(src, file), 'utf8'), {
+      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+    });
+    put(join(out, file.replace(/ts$/, 'js')), outputText);
   }
   const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(out, 'images', file)).href);
-  const files = ['batches.js', 'readers.js', 'overlap.js', 'source.js'];
-  return Object.assign({}, ...(await Promise.all(files.map(load))));
+  const used = ['draw/batches.js', 'read/readers.js', 'overlap.js', 'source.js'];
+  return Object.assign({}, ...(await Promise.all(used.map(load))));
 }

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
+import { encodePng } from '../../src/images/decode/pixels.js';
 import {
   channelStats,
   contactSheet,
@@ -11,7 +12,6 @@ import {
   paintLabels,
   sampleSource,
 } from '../../src/images/index.js';
-import { encodePng } from '../../src/images/pixels.js';
 import { failure, put, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();

@@ -1,11 +1,11 @@
 // Our contender of `capi bench decode`: JPEG files to training batches and evaluation views, in reading threads.
 
 import { writeSafetensors } from '../../base/safetensors.js';
-import { openBatches } from '../../images/batches.js';
+import { decodeImage } from '../../images/decode/pixels.js';
+import { type Box, resizeAndCenterCrop, resizeBicubic } from '../../images/decode/resample.js';
+import { openBatches } from '../../images/draw/batches.js';
 import { IMAGENET } from '../../images/normalise.js';
-import { decodeImage } from '../../images/pixels.js';
-import { readAll } from '../../images/readers.js';
-import { type Box, resizeAndCenterCrop, resizeBicubic } from '../../images/resample.js';
+import { readAll } from '../../images/read/readers.js';
 import { openSource } from '../../images/source.js';
 import type { DecodeSetup, DecodeTask } from '../decode.js';
 import { type Prepare, timed } from './handlers.js';

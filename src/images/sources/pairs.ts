@@ -1,0 +1,189 @@
+// `pairs:IMAGES,LABELS`: anyone's images and label maps, in two folders with the same names.
+
+import { join, relative, resolve } from 'node:path';
+import { shown } from '../../base/text.js';
+import { DataError, UsageError } from '../../errors.js';
+import type { ImageSource, SourceOptions } from '../source.js';
+import { heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
+import { problem, readText } from './files/label_file.js';
+import { labelMapSource, pairFiles } from './files/label_maps.js';
+import { checkFolder, type LeftOut, listFolder, sameForm } from './files/listing.js';
+import { askedPart, findParts, isDivided, type Parts, testPart } from './files/parts.js';
+import { canonicalUri, checkOptions, numberOption, rangeOption, type SourceUri } from './uri.js';
+
+/**
+ * Opens two folders whose files have the same paths but for the ending: images of any kind that can be decoded, label maps as PNG.
+ * `classes=N` says that labels go from 0 to N - 1, `names=FILE` names them, one a line from label 0 on; one of the two is needed.
+ * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). `train/`, `val/` and `test/` inside both folders are splits (in
+ * any case, see findParts); without them there is one, `all`, of which `holdout=0.2` makes two. Names are compared in one Unicode form.
+ * `range=0,4095` says which values of images of 16 bits or floats are black and white. Throws UsageError for bad options, DataError for files that do not match.
+ */
+export async function openPairs(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
+  checkOptions(uri, ['split', 'classes', 'names', 'ignore', 'parts', 'holdout', 'seed', 'range']);
+  const { places } = uri;
+  const holdOut = holdOutOption(uri);
+  if (places.length !== 2 || places.includes('')) {
+    throw new UsageError(
+      `Image source '${uri.text}' must name two folders joined by one comma, pairs:IMAGES,LABELS (a comma of a name is written %2C)`,
+    );
+  }
+  const ignoreLabels = ignoreOption(uri);
+  const range = rangeOption(uri);
+  const classes = await classNames(uri);
+  const [imageRoot, mapRoot] = places.map((place) => resolve(place)) as [string, string];
+  await checkFolder(imageRoot);
+  await checkFolder(mapRoot);
+  const found = await findSplit(uri, imageRoot, mapRoot, options);
+  const { images, maps, beside } = found;
+  if (holdOut && found.split !== 'all') {
+    throw new UsageError(
+      `Image source '${uri.text}' holds images out, but its folders have parts of their own: leave out holdout`,
+    );
+  }
+  const split = holdOut ? (found.asked ?? 'train') : found.split;
+  const listed = [await listFolder(images), await listFolder(maps)] as const;
+  const files = { images: listed[0].files, maps: listed[1].files };
+  if (files.images.length === 0 && files.maps.length === 0) {
+    throw new DataError(`${shown(images)} and ${shown(maps)} hold no images`, { images, label_maps: maps });
+  }
+  const mapsFrom = relative(images, maps);
+  const names = uri.query.get('names');
+  const all = pairFiles({ images, maps }, files);
+  const chosen = holdOut
+    ? heldOut(
+        all.map(({ image }) => image),
+        undefined,
+        holdOut,
+        split as 'train' | 'test',
+      ).map((i) => all[i]!)
+    : all;
+  if (chosen.length === 0) {
+    throw new DataError(`${uri.text} leaves no ${split} images of ${all.length}: change holdout`);
+  }
+  const held = holdOutSettings(holdOut);
+  const made = labelMapSource({
+    uri: canonicalUri('pairs', [imageRoot, mapRoot], {
+      split: holdOut ? split : found.name,
+      classes: names === undefined ? classes.length : undefined,
+      names: names === undefined ? undefined : resolve(names),
+      ignore: ignoreLabels.join(','),
+      parts: uri.query.get('parts'),
+      range: range?.join(','),
+      ...held,
+    }),
+    split,
+    root: images,
+    pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
+    classes,
+    ignoreLabels,
+    range,
+  });
+  return {
+    ...made,
+    leftOut: [...beside, ...listed[0].leftOut, ...listed[1].leftOut],
+    settings: { ...made.settings, ...held },
+  };
+}
+
+/** The folders of the split that is asked for: both sides are divided, or neither. */
+async function findSplit(
+  uri: SourceUri,
+  imageRoot: string,
+  mapRoot: string,
+  options: SourceOptions,
+): Promise<{
+  split: 'train' | 'test' | 'all';
+  images: string;
+  maps: string;
+  /** What was asked for, and the split's name in the canonical URI. */
+  asked?: 'train' | 'test';
+  name?: string;
+  beside: LeftOut[];
+}> {
+  const asked = askedPart(uri, options.split);
+  const [ofImages, ofMaps] = [await findParts(imageRoot, uri), await findParts(mapRoot, uri)];
+  const beside = [...ofImages.beside, ...ofMaps.beside];
+  const side =
+    asked === undefined ? {} : { asked: asked === 'train' ? ('train' as const) : ('test' as const) };
+  if (!isDivided(ofImages) && !isDivided(ofMaps)) {
+    const named = uri.query.has('split') && !uri.query.has('holdout');
+    if (
+      asked !== undefined &&
+      asked !== 'train' &&
+      (named || (!options.whole && !uri.query.has('holdout')))
+    ) {
+      throw new DataError(
+        `${shown(imageRoot)} and ${shown(mapRoot)} have no test part: each needs a subfolder test or val beside train; as they are, all is one split (add holdout=0.2 to hold a fifth of the images out)`,
+        { folder: imageRoot },
+      );
+    }
+    return { split: 'all', images: imageRoot, maps: mapRoot, beside, ...side };
+  }
+  const trained = ofImages.train !== undefined || testPart(ofImages) === undefined;
+  const wanted = asked ?? (trained ? 'train' : 'test');
+  const folderOf = (parts: Parts): string | undefined =>
+    wanted === 'test' ? testPart(parts) : parts[wanted];
+  const [images, maps] = [folderOf(ofImages), folderOf(ofMaps)];
+  if (images === undefined || maps === undefined) {
+    const without = [images === undefined ? imageRoot : [], maps === undefined ? mapRoot : []].flat();
+    throw new DataError(
+      `${without.map(shown).join(' and ')} ${without.length > 1 ? 'have' : 'has'} no subfolder ${wanted === 'test' ? 'test or val' : wanted}`,
+      { folder: without[0] },
+    );
+  }
+  const both = ofImages.val !== undefined && ofImages.test !== undefined;
+  return {
+    split: wanted === 'train' ? 'train' : 'test',
+    images: join(imageRoot, images),
+    maps: join(mapRoot, maps),
+    beside,
+    name: wanted === 'val' && !both ? 'test' : wanted,
+    ...side,
+  };
+}
+
+function ignoreOption(uri: SourceUri): number[] {
+  const text = uri.query.get('ignore') ?? '255';
+  const labels = text
+    .split(',')
+    .filter((part) => part !== '')
+    .map((part) => (/^\d{1,3}$/.test(part) ? Number(part) : Number.NaN));
+  if (labels.some((label) => !(label <= 255))) {
+    throw new UsageError(
+      `Image source '${uri.text}' has ignore=${text}; it must be labels from 0 to 255 joined by commas, or nothing`,
+    );
+  }
+  return [...new Set(labels)].sort((a, b) => a - b);
+}
+
+/** Names of the labels from 0: of the file, or their numbers. */
+async function classNames(uri: SourceUri): Promise<string[]> {
+  const file = uri.query.get('names');
+  if ((file === undefined) === !uri.query.has('classes')) {
+    throw new UsageError(
+      `Image source '${uri.text}' must say which labels there are: classes=N (labels 0 to N - 1) or names=FILE (one name a line), one of the two`,
+    );
+  }
+  if (file === undefined) {
+    const count = numberOption(uri, 'classes', 0, { low: 1, high: 256 });
+    return Array.from({ length: count }, (_, i) => `${i}`);
+  }
+  const text = await readText(file);
+  const names = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
+  if (names.length > 256 || names.some((name) => name.trim() === '')) {
+    throw new DataError(`${file} must hold 1 to 256 names, one a line from label 0 on, no line empty`, {
+      file,
+    });
+  }
+  const trimmed = names.map((name) => sameForm(name.trim()));
+  const twice = trimmed.filter((name, i) => trimmed.indexOf(name) < i);
+  if (twice.length > 0) {
+    throw new DataError(
+      `${shown(file)} has ${problem('names twice', twice)[0]}: two labels cannot be told apart by it`,
+      {
+        file,
+      },
+    );
+  }
+  return trimmed;
+}
