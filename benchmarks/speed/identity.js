@@ -22,7 +22,7 @@ const base = mkdtempSync(join(tmpdir(), 'capi-identity-'));
 process.env.CAPI_CACHE = join(base, 'cache');
 process.on('exit', () => rmSync(base, { recursive: true, force: true }));
 
-const { openSource } = await import('../../dist/src/images/source.js');
+const { openSource } = await import('../../dist/src/images/sources/index.js');
 const { readAll } = await import('../../dist/src/images/read/readers.js');
 
 const folder = values.folder ?? (await made());

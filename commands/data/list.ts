@@ -9,14 +9,19 @@ export default class DataList extends BaseCommand<typeof DataList> {
   async run(): Promise<object> {
     await this.parse(DataList);
     const { columns } = await import('../../src/cli/table.js');
-    const { findDataSets, SCHEMES } = await import('../../src/images/index.js');
-    const sources = Object.entries(SCHEMES).map(([scheme, about]) => ({ scheme, ...about }));
+    const { findDataSets, SOURCES } = await import('../../src/images/index.js');
+    const sources = Object.entries(SOURCES).map(([scheme, { open: _, ...about }]) => ({ scheme, ...about }));
     const datasets = findDataSets();
-    this.log(columns([['source', 'reads'], ...sources.map(({ scheme, reads }) => [scheme, reads])]));
-    this.log('');
-    this.log('Examples:');
+    const rows = sources.map(({ scheme, place, reads }) => [`${scheme}:${place}`, reads]);
+    this.log(columns([['source', 'reads'], ...rows]));
+    this.log('\nExamples:');
     for (const { example } of sources) this.log(`  ${example}`);
-    this.log('\nOptions follow ? and are joined by &; split=train or split=test picks a part.\n');
+    this.log('\nOptions follow ? and are joined by &:');
+    const options = sources.flatMap(({ scheme, options }) =>
+      Object.entries(options).map(([name, accepts]) => [scheme, `${name}=`, accepts]),
+    );
+    this.log(columns([['source', 'option', 'accepts'], ...options]));
+    this.log('');
     for (const { name, folder, found, get } of datasets) {
       this.log(found ? `${name}: found in ${folder}` : `${name}: not found in ${folder}; to get it: ${get}`);
     }

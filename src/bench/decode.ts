@@ -7,7 +7,7 @@ import { usableCores } from '../cores.js';
 import { encodeJpeg } from '../images/decode/pixels.js';
 import { type Box, crop, type RawImage } from '../images/decode/resample.js';
 import { sampleCrop } from '../images/draw/transform.js';
-import { openSource } from '../images/source.js';
+import { openSource } from '../images/sources/index.js';
 import { checkAgreement, compare, type Entrant } from './compare.js';
 import {
   type Contender,

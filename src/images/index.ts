@@ -36,10 +36,10 @@ export {
   type EvaluationView,
   readForEvaluation,
 } from './read/views.js';
-export { drawnSize, type ImageSource, labelsOf, openSource, type SourceOptions } from './source.js';
+export { drawnSize, type ImageSource, labelsOf, type SourceOptions, type Split } from './source.js';
 export { type DataSet, findDataSets } from './sources/datasets.js';
 export { sameForm } from './sources/files/listing.js';
-export { parseSourceUri, SCHEMES, type Split } from './sources/uri.js';
+export { openSource, SOURCES } from './sources/index.js';
 export {
   channelStats,
   contactSheet,

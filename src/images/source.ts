@@ -1,9 +1,17 @@
-// Image sources: what one offers, and `openSource`, which makes one from a URI.
+// Image sources: what one offers, and what a kind of source says of itself.
 
 import type { DigestOptions } from '../base/files/digests.js';
 import type { LabelMap, RawImage } from './decode/resample.js';
-import type { LeftOut } from './sources/files/listing.js';
-import { parseSourceUri, type Split } from './sources/uri.js';
+
+/** Which part of a data set: `all` where it is not divided. */
+export type Split = 'train' | 'test' | 'all';
+
+/** What was passed over in a folder of data, in words that follow a count, with all or the first names. */
+export interface LeftOut {
+  what: string;
+  count: number;
+  examples: string[];
+}
 
 /** A finite, ordered set of images that can be read by index in any order, with the labels it knows. */
 export interface ImageSource {
@@ -71,26 +79,25 @@ export interface SourceOptions {
 /** The side at which generated pictures are drawn for an encoder that sees `height` pixels: that size, as far as they come in it. */
 export const drawnSize = (height: number): number => Math.min(512, Math.max(32, height));
 
-/**
- * Opens the image source that `text` names (see SCHEMES). Options inside the URI win over `options`.
- * Throws UsageError for a URI that cannot be understood and DataError for data that is missing or unusable.
- */
-export async function openSource(text: string, options: SourceOptions = {}): Promise<ImageSource> {
-  const uri = parseSourceUri(text);
-  switch (uri.scheme) {
-    case 'synthetic':
-      return (await import('./sources/synthetic.js')).openSynthetic(uri, options);
-    case 'fashion-scenes':
-      return (await import('./sources/fashion_scenes.js')).openFashionScenes(uri, options);
-    case 'idx':
-      return (await import('./sources/idx.js')).openIdx(uri, options);
-    case 'folder':
-      return (await import('./sources/folder.js')).openFolder(uri, options);
-    case 'ade20k':
-      return (await import('./sources/ade20k.js')).openAde20k(uri, options);
-    case 'voc':
-      return (await import('./sources/voc.js')).openVoc(uri, options);
-    case 'pairs':
-      return (await import('./sources/pairs.js')).openPairs(uri, options);
-  }
+/** A source URI taken apart; `place` is what follows the scheme, `query` the options, both with %XX replaced by what it stands for. */
+export interface SourceUri {
+  scheme: string;
+  place: string;
+  /** The place at its commas: more than one where the scheme has several. */
+  places: string[];
+  query: Map<string, string>;
+  text: string;
+}
+
+/** A kind of source: a row of SOURCES (sources/index.ts), from which the opener, `capi data list`, errors and the docs take it. */
+export interface SourceKind {
+  /** What it reads, in a line. */
+  reads: string;
+  /** What stands behind the scheme. */
+  place: string;
+  example: string;
+  /** What may stand behind the question mark, each with what it accepts. */
+  options: Readonly<Record<string, string>>;
+  /** Opens the source; the options of `uri` are known ones and win over `options`. Throws UsageError and DataError. */
+  open(uri: SourceUri, options: SourceOptions): Promise<ImageSource>;
 }

@@ -115,6 +115,6 @@ export async function compiledImages(): Promise<{
     put(join(out, file.replace(/ts$/, 'js')), outputText);
   }
   const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(out, 'images', file)).href);
-  const used = ['draw/batches.js', 'read/readers.js', 'overlap.js', 'source.js'];
+  const used = ['draw/batches.js', 'read/readers.js', 'overlap.js', 'sources/index.js'];
   return Object.assign({}, ...(await Promise.all(used.map(load))));
 }

@@ -6,7 +6,7 @@ import { type Box, resizeAndCenterCrop, resizeBicubic } from '../../images/decod
 import { openBatches } from '../../images/draw/batches.js';
 import { IMAGENET } from '../../images/normalise.js';
 import { readAll } from '../../images/read/readers.js';
-import { openSource } from '../../images/source.js';
+import { openSource } from '../../images/sources/index.js';
 import type { DecodeSetup, DecodeTask } from '../decode.js';
 import { type Prepare, timed } from './handlers.js';
 

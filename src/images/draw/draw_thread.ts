@@ -1,7 +1,7 @@
 // The thread that draws every n-th batch ahead of the trainer; it never needs the main thread to go on, which may be deep in a native call.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { openSource } from '../source.js';
+import { openSource } from '../sources/index.js';
 import { Drawer, type DrawnBatch, type DrawOptions, packError, type SentError } from './drawer.js';
 
 /** What a drawing thread is started with. */

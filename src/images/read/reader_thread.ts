@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { packError, type SentError } from '../draw/drawer.js';
-import { openSource } from '../source.js';
+import { openSource } from '../sources/index.js';
 import { type ReaderJob, type ReaderResult, readOne } from './reader_jobs.js';
 
 /** What a reading thread is started with. */

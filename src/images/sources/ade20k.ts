@@ -3,12 +3,20 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DataError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
+import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
 import { readText } from './files/label_file.js';
 import { labelMapSource, listTwo, pairFiles } from './files/label_maps.js';
 import { checkFolder, isFolder, listNames, sameForm } from './files/listing.js';
 import { quoted } from './files/parts.js';
-import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
+import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
+
+export const ade20k: SourceKind = {
+  reads: 'ADE20K as the challenge archive has it (ADEChallengeData2016), with label maps',
+  place: 'DIR',
+  example: 'ade20k:/data/ADEChallengeData2016?split=test',
+  options: SPLIT_OPTION,
+  open,
+};
 
 const ARCHIVE = 'ADEChallengeData2016';
 const CLASSES = 150;
@@ -23,8 +31,7 @@ export const ADE20K_IGNORE = [0, 255];
  * Label 0 is `other` and ignored, 1 to 150 are the classes, named by objectInfo150.txt where it is there. Files are in the order of their
  * names (the official evaluation takes them as the file system lists them). Throws DataError for missing folders and for files that do not match.
  */
-export async function openAde20k(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split']);
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const split = splitOption(uri, options.split) ?? 'train';
   const given = resolve(uri.place);
   await checkFolder(given);

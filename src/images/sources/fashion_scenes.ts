@@ -2,7 +2,7 @@
 
 import { type Random, stream } from '../../base/random.js';
 import { DataError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
+import type { SourceKind } from '../source.js';
 import { type IdxData, readIdx } from './idx.js';
 import { cutGarment, type Garment, halveGarment } from './scenes/garments.js';
 import {
@@ -28,7 +28,7 @@ import {
   mix,
   paintBackground,
 } from './scenes/textures.js';
-import { checkOptions, numberOption, type SourceUri } from './uri.js';
+import { absolute } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
 const VERSION = 'fashion scenes 2';
@@ -42,36 +42,36 @@ const background = (difficulty: number) => ({
   split: 0.4,
   contrast: 60 + 320 * difficulty,
 });
-interface FashionOptions extends SceneOptions {
-  difficulty: number;
-}
 const LARGEST_TURN = 0.35; // radians, 20 degrees
 
 /**
- * Opens scenes composed of the garments of one split only. Label 0 of the map is background, 1..10 the garments; the label of an
- * image is its main garment, the largest and foremost. Throws UsageError for bad options and DataError for a missing data set.
+ * Scenes composed of the garments of one split only. Label 0 of the map is background, 1..10 the garments; the label of an image is its main
+ * garment, the largest and foremost.
  */
-export async function openFashionScenes(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, [...SCENE_OPTIONS, 'difficulty']);
-  const difficulty = numberOption(uri, 'difficulty', 0, { low: 0, high: 1, whole: false });
-  const scene: FashionOptions = { ...sceneOptions(uri, options), difficulty };
-  const garments = await readIdx(uri.place, scene.split);
-  if (garments.height !== garments.width) {
-    throw new DataError(
-      `${uri.place} holds pictures of ${garments.height} x ${garments.width}; scenes are composed of square ones`,
-    );
-  }
-  return sceneSource({
-    scheme: 'fashion-scenes',
-    place: uri.place,
-    options: scene,
-    extra: { difficulty },
-    content: () => `${VERSION} ${garments.digest()}`,
-    classes: garments.classes,
-    draw: (i) => drawScene(garments, scene, i),
-    label: (i) => garments.labels[mainGarment(sceneStream(scene, i), garments)],
-  });
-}
+export const fashionScenes: SourceKind = {
+  reads: 'Fashion-MNIST garments composed on textured backgrounds, with label maps',
+  place: 'DIR',
+  example: 'fashion-scenes:/usr/share/datasets/fashion-mnist?size=64',
+  options: SCENE_OPTIONS,
+  async open(uri, options) {
+    const scene = sceneOptions(uri, options, 0);
+    const garments = await readIdx(uri.place, scene.split);
+    if (garments.height !== garments.width) {
+      throw new DataError(
+        `${uri.place} holds pictures of ${garments.height} x ${garments.width}; scenes are composed of square ones`,
+      );
+    }
+    return sceneSource({
+      scheme: 'fashion-scenes',
+      place: absolute(uri.place),
+      options: scene,
+      content: () => `${VERSION} ${garments.digest()}`,
+      classes: garments.classes,
+      draw: (i) => drawScene(garments, scene, i),
+      label: (i) => garments.labels[mainGarment(sceneStream(scene, i), garments)],
+    });
+  },
+};
 
 function sceneStream({ seed, split }: SceneOptions, i: number): Random {
   return stream(seed, 'fashion-scenes', split, i);
@@ -87,7 +87,7 @@ interface Plan {
 }
 
 /** One to four garments (one at difficulty 0): the main one takes half of the picture's side or more, the others less. */
-function planScene(random: Random, garments: IdxData, { size, difficulty }: FashionOptions): Plan {
+function planScene(random: Random, garments: IdxData, { size, difficulty }: SceneOptions): Plan {
   const chosen = [mainGarment(random, garments)];
   const crowd = disguise(difficulty);
   const others = Math.round(crowd * [0, 0, 1, 1, 1, 2, 2, 3][random.int(8)]!);
@@ -99,7 +99,7 @@ function planScene(random: Random, garments: IdxData, { size, difficulty }: Fash
   return { chosen, places: placeObjects(random, size, extents, LARGEST_TURN * disguise(difficulty)) };
 }
 
-function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene {
+function drawScene(garments: IdxData, options: SceneOptions, i: number): Scene {
   const { size, difficulty } = options;
   const random = sceneStream(options, i);
   const { chosen, places } = planScene(random, garments, options);
@@ -123,7 +123,7 @@ function drawScene(garments: IdxData, options: FashionOptions, i: number): Scene
 function drawGarment(
   pixels: Uint8ClampedArray,
   labels: Uint8Array,
-  { size, difficulty }: FashionOptions,
+  { size, difficulty }: SceneOptions,
   garment: Garment,
   place: Placement,
   label: number,

@@ -4,21 +4,38 @@ import { join, resolve } from 'node:path';
 import { shown } from '../../base/text.js';
 import { DataError, UsageError } from '../../errors.js';
 import { decodeImage } from '../decode/pixels.js';
-import type { ImageSource, SourceOptions } from '../source.js';
+import type { ImageSource, SourceKind, SourceOptions, SourceUri, Split } from '../source.js';
 import { decodingSettings, identities } from './files/contents.js';
 import { type FolderLabels, folderLabels } from './files/folder_labels.js';
-import { type HoldOut, heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
+import { HOLD_OUT_OPTIONS, type HoldOut, heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
 import { checkFolder, type Listing, listFolder } from './files/listing.js';
 import {
   askedPart,
+  choosePart,
   findParts,
   isDivided,
+  lacksPart,
+  PART_OPTIONS,
   type Parts,
   partOf,
   refusePartsAsClasses,
   testPart,
 } from './files/parts.js';
-import { canonicalUri, checkOptions, rangeOption, type SourceUri } from './uri.js';
+import { canonicalUri, RANGE_OPTION, rangeOption } from './uri.js';
+
+export const folder: SourceKind = {
+  reads: 'JPEG, PNG, WebP and TIFF files in class folders or flat (with labels.csv)',
+  place: 'DIR',
+  example: 'folder:/data/imagenet?split=train',
+  options: {
+    ...PART_OPTIONS,
+    ...HOLD_OUT_OPTIONS,
+    numbers: 'sorted: numbers in a label file are places among the sorted class names',
+    classes: 'own: a test set is predicted among its own classes',
+    ...RANGE_OPTION,
+  },
+  open,
+};
 
 const KINDS = 'JPEG, PNG, WebP or TIFF';
 
@@ -31,8 +48,7 @@ const KINDS = 'JPEG, PNG, WebP or TIFF';
  * their path, character code by character code. `?range=0,4095` says which values of images of 16 bits or floats are black and white. `?classes=own` is for a test set of some of the classes: its images are then predicted among those
  * alone, else among all that were learnt. Throws DataError for a folder that is missing, empty, or lacks the asked split.
  */
-export async function openFolder(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'parts', 'holdout', 'seed', 'numbers', 'classes', 'range']);
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const decoding = { range: rangeOption(uri) };
   const numbers = uri.query.get('numbers');
   if (numbers !== undefined && numbers !== 'sorted') {
@@ -45,7 +61,7 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
   const root = resolve(uri.place);
   await checkFolder(root);
   const parts = await findParts(root, uri);
-  const { split, folder, name } = choosePart(uri, options, root, parts, holdOut);
+  const { split, folder, name } = partToOpen(uri, options, root, parts, holdOut);
   const part = folder === undefined ? root : join(root, folder);
   const listing = (folder === undefined ? parts.listing : undefined) ?? (await listFolder(part));
   if (listing.files.length === 0) {
@@ -64,7 +80,8 @@ export async function openFolder(uri: SourceUri, options: SourceOptions): Promis
     ...(numbers ? { numbers } : {}),
   });
   if (folder !== undefined && found.byFolder) refusePartsAsClasses(part, found.classes ?? [], listing.files);
-  const chosen = holdOut ? sideOf(listing.files, found, holdOut, split as 'train' | 'test') : undefined;
+  const groups = found.labels?.map(([first]) => first);
+  const chosen = holdOut && heldOut(listing.files, groups, holdOut, split as 'train' | 'test');
   const files = chosen ? chosen.map((i) => listing.files[i]!) : listing.files;
   if (files.length === 0) {
     throw new DataError(`${uri.text} leaves no ${split} images of ${listing.files.length}: change holdout`);
@@ -138,64 +155,36 @@ function occurring(
 }
 
 /** The split that is opened, its folder below the root (undefined: the root), and the split's name in the canonical URI. */
-function choosePart(
+function partToOpen(
   uri: SourceUri,
   options: SourceOptions,
   root: string,
   parts: Parts,
   holdOut: HoldOut | undefined,
-): { split: 'train' | 'test' | 'all'; folder?: string; name?: string } {
+): { split: Split; folder?: string | undefined; name?: string } {
   const asked = askedPart(uri, options.split);
-  const divided = isDivided(parts);
-  const own = testPart(parts);
   if (holdOut) {
+    const own = testPart(parts);
     if (own !== undefined) {
       throw new UsageError(
         `Image source '${uri.text}' holds images out, but ${shown(root)} has a test part, ${shown(own)}/: leave out holdout, or name the folder ${shown(parts.train ?? '')}/ itself`,
       );
     }
-    const split = asked === undefined || asked === 'train' ? 'train' : 'test';
-    return { split, ...(parts.train === undefined ? {} : { folder: parts.train }) };
+    return { split: asked === undefined || asked === 'train' ? 'train' : 'test', folder: parts.train };
   }
-  if (!divided) {
-    if (asked !== undefined && asked !== 'train' && !(options.whole && !uri.query.has('split'))) {
-      throw new DataError(
-        `${shown(root)} has no ${asked} images: it needs a subfolder test or val beside train; as it is, all its images are one split (folder:DIR?holdout=0.2 holds a fifth of them out)`,
-        { folder: root },
-      );
-    }
-    return { split: 'all' };
-  }
-  const wanted = asked ?? (parts.train !== undefined || own === undefined ? 'train' : 'test');
-  // test stands for val where there is no test; val itself can be asked for by name only
-  const folder = wanted === 'test' ? own : parts[wanted];
-  if (folder === undefined) {
-    const there = [parts.train, parts.val, parts.test].filter((name) => name !== undefined);
+  if (!isDivided(parts)) {
+    if (!lacksPart(uri, options, asked)) return { split: 'all' };
     throw new DataError(
-      `${shown(root)} has no ${wanted} images: it has ${there.map((name) => `${shown(name)}/`).join(' and ')} but no subfolder ${wanted === 'test' ? 'test or val beside it (folder:DIR?holdout=0.2 holds a fifth of the images out)' : wanted}`,
+      `${shown(root)} has no ${asked} images: it needs a subfolder test or val beside train; as it is, all its images are one split (folder:DIR?holdout=0.2 holds a fifth of them out)`,
       { folder: root },
     );
   }
-  const both = parts.val !== undefined && parts.test !== undefined;
-  return {
-    split: wanted === 'train' ? 'train' : 'test',
-    folder,
-    name: wanted === 'val' && !both ? 'test' : wanted,
-  };
-}
-
-/** Places of one side of a hold-out. */
-function sideOf(
-  files: string[],
-  { labels }: FolderLabels,
-  holdOut: HoldOut,
-  split: 'train' | 'test',
-): number[] {
-  return heldOut(
-    files,
-    labels?.map((own) => own[0]),
-    holdOut,
-    split,
+  const chosen = choosePart(parts, asked);
+  if (chosen.folder !== undefined) return chosen;
+  const there = [parts.train, parts.val, parts.test].filter((name) => name !== undefined);
+  throw new DataError(
+    `${shown(root)} has no ${chosen.wanted} images: it has ${there.map((name) => `${shown(name)}/`).join(' and ')} but no subfolder ${chosen.wanted === 'test' ? 'test or val beside it (folder:DIR?holdout=0.2 holds a fifth of the images out)' : chosen.wanted}`,
+    { folder: root },
   );
 }
 

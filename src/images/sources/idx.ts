@@ -8,8 +8,16 @@ import { constants, gunzip, gunzipSync } from 'node:zlib';
 import { readRegular } from '../../base/files/read.js';
 import { sha256 } from '../../base/hash.js';
 import { DataError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
-import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
+import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
+import { absolute, canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
+
+export const idx: SourceKind = {
+  reads: 'IDX files (MNIST, Fashion-MNIST and kin), gzipped or not',
+  place: 'DIR',
+  example: 'idx:/usr/share/datasets/fashion-mnist',
+  options: SPLIT_OPTION,
+  open,
+};
 
 const IMAGES_MAGIC = 0x00000803; // unsigned bytes, three dimensions
 const LABELS_MAGIC = 0x00000801; // unsigned bytes, one dimension
@@ -48,13 +56,12 @@ export interface IdxData {
 }
 
 /** Opens `idx:DIR`: grey pictures (as RGB) with labels, splits train and test. Throws DataError. */
-export async function openIdx(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split']);
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const split = splitOption(uri, options.split) ?? 'train';
   const { images, labels, count, height, width, classes, digest } = await readIdx(uri.place, split);
   const area = height * width;
   return {
-    uri: canonicalUri('idx', uri.place, { split }),
+    uri: canonicalUri('idx', absolute(uri.place), { split }),
     split,
     length: count,
     classes,

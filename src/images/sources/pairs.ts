@@ -3,13 +3,28 @@
 import { join, relative, resolve } from 'node:path';
 import { shown } from '../../base/text.js';
 import { DataError, UsageError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
-import { heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
+import type { ImageSource, LeftOut, SourceKind, SourceOptions, SourceUri, Split } from '../source.js';
+import { HOLD_OUT_OPTIONS, heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
 import { problem, readText } from './files/label_file.js';
 import { labelMapSource, pairFiles } from './files/label_maps.js';
-import { checkFolder, type LeftOut, listFolder, sameForm } from './files/listing.js';
-import { askedPart, findParts, isDivided, type Parts, testPart } from './files/parts.js';
-import { canonicalUri, checkOptions, numberOption, rangeOption, type SourceUri } from './uri.js';
+import { checkFolder, listFolder, sameForm } from './files/listing.js';
+import { askedPart, choosePart, findParts, isDivided, lacksPart, PART_OPTIONS } from './files/parts.js';
+import { canonicalUri, numberOption, RANGE_OPTION, rangeOption } from './uri.js';
+
+export const pairs: SourceKind = {
+  reads: 'two folders: images, and label maps (PNG) of the same names',
+  place: 'IMAGES,LABELS',
+  example: 'pairs:/data/images,/data/labels?classes=21&ignore=255',
+  options: {
+    ...PART_OPTIONS,
+    classes: 'N: labels go from 0 to N - 1',
+    names: 'a file with the name of a label a line, from 0 on; it stands for classes',
+    ignore: 'labels that no score counts, joined by commas; 255 where it is not given',
+    ...HOLD_OUT_OPTIONS,
+    ...RANGE_OPTION,
+  },
+  open,
+};
 
 /**
  * Opens two folders whose files have the same paths but for the ending: images of any kind that can be decoded, label maps as PNG.
@@ -18,8 +33,7 @@ import { canonicalUri, checkOptions, numberOption, rangeOption, type SourceUri }
  * any case, see findParts); without them there is one, `all`, of which `holdout=0.2` makes two. Names are compared in one Unicode form.
  * `range=0,4095` says which values of images of 16 bits or floats are black and white. Throws UsageError for bad options, DataError for files that do not match.
  */
-export async function openPairs(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'classes', 'names', 'ignore', 'parts', 'holdout', 'seed', 'range']);
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const { places } = uri;
   const holdOut = holdOutOption(uri);
   if (places.length !== 2 || places.includes('')) {
@@ -85,17 +99,16 @@ export async function openPairs(uri: SourceUri, options: SourceOptions): Promise
   };
 }
 
-/** The folders of the split that is asked for: both sides are divided, or neither. */
+/** The folders of the split that is asked for (both sides are divided, or neither), what was asked for, and the split's name in the canonical URI. */
 async function findSplit(
   uri: SourceUri,
   imageRoot: string,
   mapRoot: string,
   options: SourceOptions,
 ): Promise<{
-  split: 'train' | 'test' | 'all';
+  split: Split;
   images: string;
   maps: string;
-  /** What was asked for, and the split's name in the canonical URI. */
   asked?: 'train' | 'test';
   name?: string;
   beside: LeftOut[];
@@ -103,27 +116,18 @@ async function findSplit(
   const asked = askedPart(uri, options.split);
   const [ofImages, ofMaps] = [await findParts(imageRoot, uri), await findParts(mapRoot, uri)];
   const beside = [...ofImages.beside, ...ofMaps.beside];
-  const side =
-    asked === undefined ? {} : { asked: asked === 'train' ? ('train' as const) : ('test' as const) };
   if (!isDivided(ofImages) && !isDivided(ofMaps)) {
-    const named = uri.query.has('split') && !uri.query.has('holdout');
-    if (
-      asked !== undefined &&
-      asked !== 'train' &&
-      (named || (!options.whole && !uri.query.has('holdout')))
-    ) {
+    if (!uri.query.has('holdout') && lacksPart(uri, options, asked)) {
       throw new DataError(
         `${shown(imageRoot)} and ${shown(mapRoot)} have no test part: each needs a subfolder test or val beside train; as they are, all is one split (add holdout=0.2 to hold a fifth of the images out)`,
         { folder: imageRoot },
       );
     }
+    const side = asked && { asked: asked === 'train' ? ('train' as const) : ('test' as const) };
     return { split: 'all', images: imageRoot, maps: mapRoot, beside, ...side };
   }
-  const trained = ofImages.train !== undefined || testPart(ofImages) === undefined;
-  const wanted = asked ?? (trained ? 'train' : 'test');
-  const folderOf = (parts: Parts): string | undefined =>
-    wanted === 'test' ? testPart(parts) : parts[wanted];
-  const [images, maps] = [folderOf(ofImages), folderOf(ofMaps)];
+  const { wanted, split, folder: images, name } = choosePart(ofImages, asked);
+  const { folder: maps } = choosePart(ofMaps, wanted);
   if (images === undefined || maps === undefined) {
     const without = [images === undefined ? imageRoot : [], maps === undefined ? mapRoot : []].flat();
     throw new DataError(
@@ -131,15 +135,7 @@ async function findSplit(
       { folder: without[0] },
     );
   }
-  const both = ofImages.val !== undefined && ofImages.test !== undefined;
-  return {
-    split: wanted === 'train' ? 'train' : 'test',
-    images: join(imageRoot, images),
-    maps: join(mapRoot, maps),
-    beside,
-    name: wanted === 'val' && !both ? 'test' : wanted,
-    ...side,
-  };
+  return { split, images: join(imageRoot, images), maps: join(mapRoot, maps), beside, name };
 }
 
 function ignoreOption(uri: SourceUri): number[] {

@@ -2,7 +2,7 @@
 
 import { type Random, stream } from '../../base/random.js';
 import { UsageError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
+import type { SourceKind } from '../source.js';
 import {
   footprint,
   type Placement,
@@ -32,7 +32,6 @@ import {
   randomFrame,
   randomPeriod,
 } from './scenes/textures.js';
-import { checkOptions, numberOption, type SourceUri } from './uri.js';
 
 /** Change it when a change of the code changes any pixel: it is part of the source's identity. */
 const VERSION = 'synthetic scenes 2';
@@ -46,35 +45,34 @@ export const SYNTHETIC_CLASSES = SHAPES.flatMap((shape) =>
   PATTERNS.map((pattern) => `${ADJECTIVE[pattern]} ${shape}`),
 );
 
-interface SyntheticOptions extends SceneOptions {
-  /** 0: one large object in greys, calm, darker background, strong contrast. 0.5 on: colours that say nothing of the class. 1: several small ones, plain decoys, patterned backgrounds, weak contrast, noise. */
-  difficulty: number;
-}
-
 /**
- * Opens the generated scenes. The label of an image is its main object (the largest and foremost); in the label map 0 is background
- * and 1..12 are the classes. Plain shapes without a pattern are decoys: background. Throws UsageError for bad options.
+ * The generated scenes. The label of an image is its main object (the largest and foremost); in the label map 0 is background and 1..12 are the
+ * classes. Plain shapes without a pattern are decoys: background. Difficulty 0: one large object in greys, calm, darker background, strong contrast.
+ * 0.5 on: colours that say nothing of the class. 1: several small ones, plain decoys, patterned backgrounds, weak contrast, noise.
  */
-export function openSynthetic(uri: SourceUri, options: SourceOptions): ImageSource {
-  if (uri.place !== 'scenes') {
-    throw new UsageError(
-      `Image source '${uri.text}' names unknown synthetic images '${uri.place}'; there is synthetic:scenes`,
-    );
-  }
-  checkOptions(uri, [...SCENE_OPTIONS, 'difficulty']);
-  const difficulty = numberOption(uri, 'difficulty', 0.5, { low: 0, high: 1, whole: false });
-  const scene: SyntheticOptions = { ...sceneOptions(uri, options), difficulty };
-  return sceneSource({
-    scheme: 'synthetic',
-    place: 'scenes',
-    options: scene,
-    extra: { difficulty },
-    content: () => VERSION,
-    classes: SYNTHETIC_CLASSES,
-    draw: (i) => drawScene(scene, i),
-    label: (i) => mainClass(sceneStream(scene, i)),
-  });
-}
+export const synthetic: SourceKind = {
+  reads: 'textured objects on textured backgrounds, generated; nothing to download',
+  place: 'scenes',
+  example: 'synthetic:scenes?size=64&difficulty=0.5',
+  options: SCENE_OPTIONS,
+  async open(uri, options) {
+    if (uri.place !== 'scenes') {
+      throw new UsageError(
+        `Image source '${uri.text}' names unknown synthetic images '${uri.place}'; there is synthetic:scenes`,
+      );
+    }
+    const scene = sceneOptions(uri, options, 0.5);
+    return sceneSource({
+      scheme: 'synthetic',
+      place: 'scenes',
+      options: scene,
+      content: () => VERSION,
+      classes: SYNTHETIC_CLASSES,
+      draw: (i) => drawScene(scene, i),
+      label: (i) => mainClass(sceneStream(scene, i)),
+    });
+  },
+};
 
 function sceneStream({ seed, split }: SceneOptions, i: number): Random {
   return stream(seed, 'synthetic', split, i);
@@ -86,7 +84,7 @@ function mainClass(random: Random): number {
 
 const DECOY = -1;
 
-function drawScene(options: SyntheticOptions, i: number): Scene {
+function drawScene(options: SceneOptions, i: number): Scene {
   const { size, difficulty: d } = options;
   const random = sceneStream(options, i);
   const kinds = [mainClass(random)];
@@ -116,7 +114,7 @@ function drawScene(options: SyntheticOptions, i: number): Scene {
 function drawObject(
   pixels: Uint8ClampedArray,
   labels: Uint8Array,
-  { size, difficulty }: SyntheticOptions,
+  { size, difficulty }: SceneOptions,
   random: Random,
   kind: number,
   place: Placement,

@@ -2,53 +2,7 @@
 
 import { isAbsolute, resolve } from 'node:path';
 import { UsageError } from '../../errors.js';
-
-/** Which part of a data set: `all` where it is not divided. */
-export type Split = 'train' | 'test' | 'all';
-
-/** The schemes that `openSource` knows, each with what it reads and an example. */
-export const SCHEMES = {
-  synthetic: {
-    reads: 'textured objects on textured backgrounds, generated; nothing to download',
-    example: 'synthetic:scenes?size=64&difficulty=0.5',
-  },
-  'fashion-scenes': {
-    reads: 'Fashion-MNIST garments composed on textured backgrounds, with label maps',
-    example: 'fashion-scenes:/usr/share/datasets/fashion-mnist?size=64',
-  },
-  idx: {
-    reads: 'IDX files (MNIST, Fashion-MNIST and kin), gzipped or not',
-    example: 'idx:/usr/share/datasets/fashion-mnist',
-  },
-  folder: {
-    reads: 'JPEG, PNG, WebP and TIFF files in class folders or flat (with labels.csv)',
-    example: 'folder:/data/imagenet?split=train',
-  },
-  ade20k: {
-    reads: 'ADE20K as the challenge archive has it (ADEChallengeData2016), with label maps',
-    example: 'ade20k:/data/ADEChallengeData2016?split=test',
-  },
-  voc: {
-    reads: 'PASCAL VOC 2012 segmentation, also with the augmented list, with label maps',
-    example: 'voc:/data/VOCdevkit/VOC2012?list=train_aug',
-  },
-  pairs: {
-    reads: 'two folders: images, and label maps (PNG) of the same names',
-    example: 'pairs:/data/images,/data/labels?classes=21&ignore=255',
-  },
-} as const;
-
-export type Scheme = keyof typeof SCHEMES;
-
-/** A source URI taken apart; `place` is what follows the scheme, `query` the options, both with %XX replaced by what it stands for. */
-export interface SourceUri {
-  scheme: Scheme;
-  place: string;
-  /** The place at its commas: more than one where the scheme has several. */
-  places: string[];
-  query: Map<string, string>;
-  text: string;
-}
+import type { SourceKind, SourceUri } from '../source.js';
 
 /**
  * Text with `%XX` replaced by the byte (of UTF-8) that it stands for, so that a path may hold what has a meaning in a URI: `%3F` for `?`, `%2C` for
@@ -72,52 +26,49 @@ function encoded(text: string, special: RegExp): string {
   return text.replace(/%(?=[0-9a-f]{2})|[\u0000-\u001f\u007f]/gi, percent).replace(special, percent);
 }
 
-/** Takes a source URI apart. Throws UsageError for a missing or unknown scheme, a missing place or a repeated option. */
-export function parseSourceUri(text: string): SourceUri {
+/** Takes a source URI apart. Throws UsageError for a missing or unknown scheme, a missing place, a repeated option or one that its kind does not have. */
+export function parseSourceUri(text: string, kinds: Readonly<Record<string, SourceKind>>): SourceUri {
+  const wrong = (what: string): UsageError => new UsageError(`Image source '${text}' ${what}`);
   const colon = text.indexOf(':');
   const scheme = text.slice(0, Math.max(colon, 0));
-  if (!Object.hasOwn(SCHEMES, scheme)) {
+  if (!Object.hasOwn(kinds, scheme)) {
+    const known = Object.entries(kinds).map(([name, { place }]) => `${name}:${place}`);
     const what = colon < 0 ? 'has no scheme' : `has the unknown scheme '${scheme}'`;
-    const places: Record<string, string> = { synthetic: 'scenes', pairs: 'IMAGES,LABELS' };
-    const known = Object.keys(SCHEMES).map((name) => `${name}:${places[name] ?? 'DIR'}`);
-    throw new UsageError(`Image source '${text}' ${what}; known sources: ${known.join(', ')}`);
+    throw wrong(`${what}; known sources: ${known.join(', ')}`);
   }
+  const { example, options } = kinds[scheme]!;
   const mark = text.indexOf('?', colon);
   const place = text.slice(colon + 1, mark < 0 ? undefined : mark);
-  if (place === '') {
-    throw new UsageError(
-      `Image source '${text}' names no place; for example ${SCHEMES[scheme as Scheme].example}`,
-    );
-  }
+  if (place === '') throw wrong(`names no place; for example ${example}`);
   const query = new Map<string, string>();
   for (const part of mark < 0 ? [] : text.slice(mark + 1).split('&')) {
     if (part === '') continue;
-    const [key, ...value] = part.split('=');
-    if (query.has(key!)) throw new UsageError(`Image source '${text}' names '${key}' twice`);
-    query.set(key!, decoded(value.join('=')));
+    const [key, ...value] = part.split('=') as [string, ...string[]];
+    if (query.has(key)) throw wrong(`names '${key}' twice`);
+    if (!Object.hasOwn(options, key)) {
+      const known = Object.keys(options).join(', ');
+      throw wrong(`has the unknown option '${key}'; known options: ${known} (a ? of a path is written %3F)`);
+    }
+    query.set(key, decoded(value.join('=')));
   }
-  return {
-    scheme: scheme as Scheme,
-    place: decoded(place),
-    places: place.split(',').map(decoded),
-    query,
-    text,
-  };
+  return { scheme, place: decoded(place), places: place.split(',').map(decoded), query, text };
 }
 
+/** A path made absolute; one that is stays as it is written. */
+export const absolute = (path: string): string => (isAbsolute(path) ? path : resolve(path));
+
 /**
- * The URI with its place made absolute (where it is a path) and its options sorted: what records hold and workers open. Several places are
+ * The URI with its options sorted, its place a path that is absolute already: what records hold and workers open. Several places are
  * joined by commas. Characters that would mean something else are written as %XX.
  */
 export function canonicalUri(
-  scheme: Scheme,
+  scheme: string,
   place: string | string[],
   options: Record<string, string | number | undefined>,
 ): string {
   const several = Array.isArray(place);
   const where = [place]
     .flat()
-    .map((one) => (scheme === 'synthetic' || isAbsolute(one) ? one : resolve(one)))
     .map((one) => encoded(one, several ? /[?,]/g : /\?/g))
     .join(',');
   const query = Object.keys(options)
@@ -127,16 +78,11 @@ export function canonicalUri(
   return `${scheme}:${where}${query.length > 0 ? `?${query.join('&')}` : ''}`;
 }
 
-/** Throws UsageError when the URI has an option that is not in `known`. */
-export function checkOptions(uri: SourceUri, known: string[]): void {
-  for (const key of uri.query.keys()) {
-    if (!known.includes(key)) {
-      throw new UsageError(
-        `Image source '${uri.text}' has the unknown option '${key}'; known options: ${known.join(', ')} (a ? of a path is written %3F)`,
-      );
-    }
-  }
-}
+/** Options of several kinds, with what they accept. */
+export const SPLIT_OPTION = { split: 'train or test' };
+export const RANGE_OPTION = {
+  range: 'LOW,HIGH: the values of 16-bit and float images that are black and white',
+};
 
 /** The split that the URI names, else `fallback`. Throws UsageError for other words than train and test. */
 export function splitOption(

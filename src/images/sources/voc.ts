@@ -4,11 +4,19 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
-import type { ImageSource, SourceOptions } from '../source.js';
+import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
 import { problem, readText } from './files/label_file.js';
 import { labelMapSource, listTwo, pairFiles } from './files/label_maps.js';
 import { checkFolder, isFolder, sameForm, stemOf } from './files/listing.js';
-import { canonicalUri, checkOptions, type SourceUri, splitOption } from './uri.js';
+import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
+
+export const voc: SourceKind = {
+  reads: 'PASCAL VOC 2012 segmentation, also with the augmented list, with label maps',
+  place: 'DIR',
+  example: 'voc:/data/VOCdevkit/VOC2012?list=train_aug',
+  options: { ...SPLIT_OPTION, list: 'a list of ImageSets/Segmentation, such as train_aug' },
+  open,
+};
 
 /** Names of labels 0 to 20 (Everingham et al. 2012, development kit). */
 export const VOC_CLASSES = [
@@ -49,8 +57,7 @@ const LISTS = 'ImageSets/Segmentation';
  * Label maps are those of SegmentationClass, and for lists with `aug` in their name (`train_aug`, the labels of Hariharan et al. 2011) of
  * SegmentationClassAug. Throws UsageError for a split that is not the list's, DataError for what is missing.
  */
-export async function openVoc(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
-  checkOptions(uri, ['split', 'list']);
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const named = uri.query.get('list');
   const list = named ?? (splitOption(uri, options.split) === 'test' ? 'val' : 'train');
   const split = list === 'val' ? 'test' : 'train';

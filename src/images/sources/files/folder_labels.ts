@@ -2,8 +2,9 @@
 
 import { shown } from '../../../base/text.js';
 import { DataError } from '../../../errors.js';
+import type { LeftOut } from '../../source.js';
 import { LABEL_FILES, type LabelFile, numberLabels, readLabelFile } from './label_file.js';
-import { type LeftOut, type Listing, leftOut, phrase, sameForm } from './listing.js';
+import { type Listing, leftOut, phrase, sameForm } from './listing.js';
 import { quoted } from './parts.js';
 
 /** Labels of a part's images. */

@@ -2,8 +2,15 @@
 
 import { sha256 } from '../../../base/hash.js';
 import { UsageError } from '../../../errors.js';
-import { numberOption, type SourceUri } from '../uri.js';
+import type { SourceUri } from '../../source.js';
+import { numberOption } from '../uri.js';
 import { sameForm } from './listing.js';
+
+/** The options of a hold-out, with what they accept. */
+export const HOLD_OUT_OPTIONS = {
+  holdout: 'a share of the images above 0 and below 1, such as 0.2, that becomes the test part',
+  seed: 'the seed of the hold-out, a whole number',
+};
 
 /** Which share of the images is held out, by which seed. */
 export interface HoldOut {

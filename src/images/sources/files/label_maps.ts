@@ -12,11 +12,10 @@ import {
 } from '../../decode/pixels.js';
 import type { LabelMap } from '../../decode/resample.js';
 import { paletteCheck } from '../../read/palettes.js';
-import type { ImageSource } from '../../source.js';
-import type { Split } from '../uri.js';
+import type { ImageSource, LeftOut, Split } from '../../source.js';
 import { decodingSettings, identities, mapSettings } from './contents.js';
 import { problem } from './label_file.js';
-import { isFolder, type LeftOut, listFolder, sameForm, stemOf } from './listing.js';
+import { isFolder, listFolder, sameForm, stemOf } from './listing.js';
 
 /** An image file and its label map, relative to the root of their source. */
 export interface FilePair {

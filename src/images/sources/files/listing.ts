@@ -7,6 +7,7 @@ import { extname, join } from 'node:path';
 import pLimit from 'p-limit';
 import { shown } from '../../../base/text.js';
 import { DataError } from '../../../errors.js';
+import type { LeftOut } from '../../source.js';
 
 /** Endings of the image files that can be decoded, in lower case. */
 export const IMAGE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff']);
@@ -69,13 +70,6 @@ const OTHER_IMAGES = new Set(
     ' ',
   ),
 );
-
-/** What was passed over in a folder of data, in words that follow a count, with all or the first names. */
-export interface LeftOut {
-  what: string;
-  count: number;
-  examples: string[];
-}
 
 /** Names of one kind as LeftOut, or nothing where there are none. */
 export function leftOut(what: string, names: readonly string[]): LeftOut[] {

@@ -3,16 +3,14 @@
 import { basename, join } from 'node:path';
 import { shown } from '../../../base/text.js';
 import { DataError, UsageError } from '../../../errors.js';
-import type { SourceUri } from '../uri.js';
-import {
-  isFolder,
-  isSystemFolder,
-  type LeftOut,
-  type Listing,
-  leftOut,
-  listFolder,
-  listNames,
-} from './listing.js';
+import type { LeftOut, SourceOptions, SourceUri } from '../../source.js';
+import { isFolder, isSystemFolder, type Listing, leftOut, listFolder, listNames } from './listing.js';
+
+/** The options that name parts, with what they accept. */
+export const PART_OPTIONS = {
+  split: 'train, val or test',
+  parts: 'none: folders called train or test are classes',
+};
 
 /** Usual names of the parts, in lower case; folders are recognised in any case. */
 const NAMES = {
@@ -215,3 +213,31 @@ export function askedPart(uri: SourceUri, wanted: 'train' | 'test' | undefined):
   }
   return part;
 }
+
+/** The folder of the part that is wanted: undefined where the data has none such; `name` is the part in the canonical URI, where val alone is called test. */
+export interface ChosenPart {
+  wanted: PartName;
+  split: 'train' | 'test';
+  folder: string | undefined;
+  name: PartName;
+}
+
+/** Chooses a part of divided data: the one asked for, else train, else what there is. Test stands for val where there is no test; val itself can be asked for by name only. */
+export function choosePart(parts: Parts, asked: PartName | undefined): ChosenPart {
+  const own = testPart(parts);
+  const wanted = asked ?? (parts.train !== undefined || own === undefined ? 'train' : 'test');
+  const both = parts.val !== undefined && parts.test !== undefined;
+  return {
+    wanted,
+    split: wanted === 'train' ? 'train' : 'test',
+    folder: wanted === 'test' ? own : parts[wanted],
+    name: wanted === 'val' && !both ? 'test' : wanted,
+  };
+}
+
+/** Whether undivided data is asked for a test part, and does not stand for it as a whole. */
+export const lacksPart = (
+  uri: SourceUri,
+  { whole }: SourceOptions,
+  asked: PartName | undefined,
+): asked is 'val' | 'test' => asked !== undefined && asked !== 'train' && !(whole && !uri.query.has('split'));

@@ -3,14 +3,20 @@
 import { sha256 } from '../../../base/hash.js';
 import type { Random } from '../../../base/random.js';
 import type { LabelMap, RawImage } from '../../decode/resample.js';
-import type { ImageSource, SourceOptions } from '../../source.js';
-import { canonicalUri, numberOption, type Scheme, type SourceUri, splitOption } from '../uri.js';
+import type { ImageSource, SourceOptions, SourceUri } from '../../source.js';
+import { canonicalUri, numberOption, SPLIT_OPTION, splitOption } from '../uri.js';
 
 /** Number of scenes of a split unless `?count=` says otherwise. */
-export const SCENE_COUNT = { train: 60_000, test: 2_000 };
+const SCENE_COUNT = { train: 60_000, test: 2_000 };
 
-/** Options that every generated source has. */
-export const SCENE_OPTIONS = ['split', 'size', 'count', 'seed'];
+/** Options of every generated source, with what they accept. */
+export const SCENE_OPTIONS = {
+  ...SPLIT_OPTION,
+  size: 'the side in pixels, 32 to 512',
+  count: 'the number of scenes',
+  seed: 'a whole number, from 0 on',
+  difficulty: 'from 0, one large object in greys, to 1, several in colours on loud textures',
+};
 
 /** Resolved options of a generated source. */
 export interface SceneOptions {
@@ -18,16 +24,18 @@ export interface SceneOptions {
   size: number;
   count: number;
   seed: number;
+  difficulty: number;
 }
 
-/** Reads size (32..512), count and seed of a generated source. Throws UsageError. */
-export function sceneOptions(uri: SourceUri, options: SourceOptions): SceneOptions {
+/** Reads the options of a generated source whose usual difficulty is `difficulty`. Throws UsageError. */
+export function sceneOptions(uri: SourceUri, options: SourceOptions, difficulty: number): SceneOptions {
   const split = splitOption(uri, options.split) ?? 'train';
   return {
     split,
     size: numberOption(uri, 'size', options.size ?? 64, { low: 32, high: 512 }),
     count: numberOption(uri, 'count', SCENE_COUNT[split], { low: 1, high: 2 ** 31 }),
     seed: numberOption(uri, 'seed', options.seed ?? 0, { low: 0, high: Number.MAX_SAFE_INTEGER }),
+    difficulty: numberOption(uri, 'difficulty', difficulty, { low: 0, high: 1, whole: false }),
   };
 }
 
@@ -39,17 +47,16 @@ export interface Scene {
 
 /** Makes a source of a generator. `content` names everything but the URI that decides the pictures: the generator's version, its data. */
 export function sceneSource(parts: {
-  scheme: Scheme;
+  scheme: string;
   place: string;
   options: SceneOptions;
-  extra: Record<string, string | number>;
   content(): string;
   classes: string[];
   draw(i: number): Scene;
   label(i: number): number;
 }): ImageSource {
-  const { options, extra, classes } = parts;
-  const { split, size, count, seed } = options;
+  const { options, classes } = parts;
+  const { split, size, count } = options;
   let last: { index: number; scene: Scene } | undefined; // an image and its label map are asked for in turn
   const scene = (index: number): Scene => {
     if (!(Number.isInteger(index) && index >= 0 && index < count)) {
@@ -59,7 +66,7 @@ export function sceneSource(parts: {
     return last.scene;
   };
   return {
-    uri: canonicalUri(parts.scheme, parts.place, { split, size, count, seed, ...extra }),
+    uri: canonicalUri(parts.scheme, parts.place, { ...options }),
     split,
     length: count,
     classes,
@@ -75,7 +82,7 @@ export function sceneSource(parts: {
       return { data: scene(i).labels.slice(), height: size, width: size };
     },
     async identity() {
-      const query = canonicalUri(parts.scheme, '/', { split, size, count, seed, ...extra });
+      const query = canonicalUri(parts.scheme, '/', { ...options });
       return sha256(`${query} ${parts.content()}`);
     },
   };
