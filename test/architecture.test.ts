@@ -35,7 +35,7 @@ const doors: [pattern: RegExp, places: string[]][] = [
 const files = sourceFiles('src', 'commands');
 const imports = new Map<string, Import[]>(files.map((file) => [file, importsOf(file)]));
 
-/** `src/engine/onnx/trace.ts` is of `engine`, `src/masks.ts` of `masks`, `commands/eval/cls.ts` of `commands`. */
+/** `src/engine/graph/trace.ts` is of `engine`, `src/masks.ts` of `masks`, `commands/eval/cls.ts` of `commands`. */
 function unitOf(file: string): string {
   const [top, next] = file.split('/');
   return top === 'src' ? next!.replace(/\.ts$/, '') : top!;

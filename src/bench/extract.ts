@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { readSafetensors } from '../base/safetensors.js';
 import { encoderProgram } from '../encoder/program.js';
-import { graphCost } from '../engine/onnx/cost.js';
-import { optimise } from '../engine/onnx/passes/index.js';
-import { trace } from '../engine/onnx/trace.js';
+import { graphCost } from '../engine/graph/cost.js';
+import { optimise } from '../engine/graph/passes/index.js';
+import { trace } from '../engine/graph/trace.js';
 import { IMAGENET } from '../images/normalise.js';
 import { modelSizes } from '../model/sizes.js';
 import { checkAgreement, compare, type Entrant, largestDifference } from './compare.js';

@@ -1,10 +1,10 @@
 // What `capi bench pretrain` does: whole training steps beside PyTorch's, and how close ours is to its products' own rates.
 import { join } from 'node:path';
 import type { Config } from '../config/index.js';
-import { graphCost } from '../engine/onnx/cost.js';
-import { optimise } from '../engine/onnx/passes/index.js';
-import { type ProductShape, productShapes } from '../engine/onnx/product_shapes.js';
-import { trace } from '../engine/onnx/trace.js';
+import { graphCost } from '../engine/graph/cost.js';
+import { optimise } from '../engine/graph/passes/index.js';
+import { type ProductShape, productShapes } from '../engine/graph/product_shapes.js';
+import { trace } from '../engine/graph/trace.js';
 import { EngineError } from '../errors.js';
 import { IMAGENET } from '../images/normalise.js';
 import { stepProgram } from '../pretrain/step.js';

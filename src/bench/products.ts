@@ -1,6 +1,6 @@
 // The rate of the machine's matrix products, in both libraries: the square one, and every shape of a training step.
-import type { ProductShape } from '../engine/onnx/product_shapes.js';
-import { productFlopOf } from '../engine/onnx/product_shapes.js';
+import type { ProductShape } from '../engine/graph/product_shapes.js';
+import { productFlopOf } from '../engine/graph/product_shapes.js';
 import { type Contender, ourCommand, PYTHON_FIX, pythonCommand, startContender } from './contender.js';
 import type { GemmRate, ShapeRow, StepBound } from './record.js';
 import { median, rounded } from './statistics.js';

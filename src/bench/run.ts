@@ -1,6 +1,6 @@
 // The frame of every benchmark: contenders are closed whatever happens, and the record is written.
 import { usableCores } from '../cores.js';
-import type { ProductShape } from '../engine/onnx/product_shapes.js';
+import type { ProductShape } from '../engine/graph/product_shapes.js';
 import { type Contender, type ContenderStart, pythonOf, startContender } from './contender.js';
 import { Products } from './products.js';
 import { type BenchRecord, begin, type Comparison, recordOf, writeBenchRecord } from './record.js';

@@ -1,7 +1,7 @@
 // Runs a program op by op on a TensorFlow.js backend: the tensorflow and reference engines share it.
 import { EngineError } from '../errors.js';
 import { type Tensor, tf } from '../tensor/tf.js';
-import type { Graph } from './onnx/ir.js';
+import type { Graph } from './graph/ir.js';
 import { runError } from './out_of_memory.js';
 import {
   checkValues,

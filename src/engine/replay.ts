@@ -1,11 +1,11 @@
 // Runs a recorded program kernel by kernel on a TensorFlow.js backend, and lets go of each tensor after its last reader.
 import { EngineError } from '../errors.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
-import type { Graph, Value } from './onnx/ir.js';
-import { activationBytes, endedAfter } from './onnx/memory.js';
-import { removeDeadNodes } from './onnx/passes/clean.js';
+import type { Graph, Value } from './graph/ir.js';
+import { activationBytes, endedAfter } from './graph/memory.js';
+import { removeDeadNodes } from './graph/passes/clean.js';
+import { trace } from './graph/trace.js';
 import { ruleOf } from './onnx/rules.js';
-import { trace } from './onnx/trace.js';
 import type { Program } from './program.js';
 
 /** The program as plain kernels of `backend`, or undefined where one of them cannot be recorded: then it is run as it is written. */

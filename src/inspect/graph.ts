@@ -2,11 +2,11 @@
 import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
 import type { ConfigRequest } from '../config/load.js';
 import { encoderProgram } from '../encoder/program.js';
-import { type GraphCost, graphCost } from '../engine/onnx/cost.js';
-import { printGraph } from '../engine/onnx/ir.js';
-import { activationBytes } from '../engine/onnx/memory.js';
-import { optimise } from '../engine/onnx/passes/index.js';
-import { trace } from '../engine/onnx/trace.js';
+import { type GraphCost, graphCost } from '../engine/graph/cost.js';
+import { printGraph } from '../engine/graph/ir.js';
+import { activationBytes } from '../engine/graph/memory.js';
+import { optimise } from '../engine/graph/passes/index.js';
+import { trace } from '../engine/graph/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';

@@ -1,8 +1,8 @@
 // What a step costs, without running it: its graph traced and counted.
 import type { Config } from '../config/index.js';
-import { graphCost } from '../engine/onnx/cost.js';
-import { optimise } from '../engine/onnx/passes/index.js';
-import { trace } from '../engine/onnx/trace.js';
+import { graphCost } from '../engine/graph/cost.js';
+import { optimise } from '../engine/graph/passes/index.js';
+import { trace } from '../engine/graph/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
 import { IMAGENET } from '../images/index.js';

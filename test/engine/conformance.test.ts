@@ -1,9 +1,9 @@
 // Every kernel that the product uses gives, on every engine, what float64 arithmetic gives: forward and backward.
 
 import { afterAll, describe, expect, it } from 'vitest';
-import { optimise } from '../../src/engine/onnx/passes/index.js';
+import { optimise } from '../../src/engine/graph/passes/index.js';
+import { trace } from '../../src/engine/graph/trace.js';
 import { knownKernels } from '../../src/engine/onnx/rules.js';
-import { trace } from '../../src/engine/onnx/trace.js';
 import { onEveryDevice } from '../support/engines.js';
 import { productCases } from './configs.js';
 import { kernelOf, kernelRows } from './rows/index.js';

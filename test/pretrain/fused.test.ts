@@ -1,8 +1,8 @@
 // Two hundred steps on the graph that runs and on the same program recorded op by op, with no fused kernel and no pass.
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { trace } from '../../src/engine/graph/trace.js';
 import { OnnxEngine, type OnnxExecutable } from '../../src/engine/onnx/session.js';
-import { trace } from '../../src/engine/onnx/trace.js';
 import type { Program } from '../../src/engine/program.js';
 import { deviation, metricsOf, smallRun, temporaryFolder } from './small_run.js';
 

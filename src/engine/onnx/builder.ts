@@ -1,7 +1,7 @@
 // Collects ONNX nodes and constants, shares equal ones, and encodes the model as bytes.
 import onnxProto from 'onnx-proto';
+import type { DType } from '../graph/ir.js';
 import type { ProgramDType } from '../program.js';
-import type { DType } from './ir.js';
 import { orderNodes } from './order.js';
 
 const { onnx } = onnxProto as unknown as { onnx: typeof import('onnx-proto').onnx };

@@ -1,6 +1,9 @@
 // A program loaded in onnxruntime, with its state bound once: where the session runs, and for as long as it lives.
 import pLimit from 'p-limit';
 import { EngineError } from '../../errors.js';
+import type { Graph } from '../graph/ir.js';
+import { activationBytes } from '../graph/memory.js';
+import type { StateRows } from '../graph/state_rows.js';
 import { runError } from '../out_of_memory.js';
 import {
   checkValues,
@@ -12,11 +15,8 @@ import {
   type Program,
   type Values,
 } from '../program.js';
-import type { Graph } from './ir.js';
 import { OUTPUT_PREFIX } from './lower.js';
-import { activationBytes } from './memory.js';
 import type { Binding, NativeSession, Value } from './native_session.js';
-import type { StateRows } from './state_rows.js';
 
 /** Element type and shape of a tensor; graphs have bools besides what a program may hold. */
 interface Spec {

@@ -1,12 +1,12 @@
 // A program as an ONNX file for everyone: standard operators, its weights inside, and any number of images a batch.
 import { EngineError } from '../../errors.js';
+import type { Graph } from '../graph/ir.js';
+import { optimise } from '../graph/passes/index.js';
+import { trace } from '../graph/trace.js';
 import { elements, type Program, type ProgramDType } from '../program.js';
 import { type EncodedInfo, OnnxBuilder, type OnnxNode } from './builder.js';
-import type { Graph } from './ir.js';
 import { lowerInto } from './lower.js';
-import { optimise } from './passes/index.js';
 import { standardRules } from './standard.js';
-import { trace } from './trace.js';
 
 export interface ExportRequest {
   name: string;

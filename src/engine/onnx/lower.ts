@@ -1,8 +1,8 @@
 // Turns an optimised graph into the bytes of an ONNX model.
 import { EngineError } from '../../errors.js';
+import type { Graph, Value } from '../graph/ir.js';
 import type { ProgramDType } from '../program.js';
 import { OnnxBuilder } from './builder.js';
-import type { Graph, Value } from './ir.js';
 import { type Rule, ruleOf } from './rules.js';
 
 /** Graph outputs carry this prefix in the ONNX file, because a state tensor is both an input and an output. */

@@ -1,8 +1,8 @@
 // Mixed precision: matrix products on factors and with results in bfloat16, everything between them in float32.
 import { EngineError } from '../../errors.js';
+import type { Node } from '../graph/ir.js';
 import type { DeviceName, Program } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
-import type { Node } from './ir.js';
 import { summedChannels } from './kernels/products.js';
 import { type Rule, ruleOf } from './rules.js';
 import { webgpuRules } from './webgpu.js';

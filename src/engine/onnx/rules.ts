@@ -1,6 +1,7 @@
 // The table of kernels that the onnx engine knows: shape inference, lowering to ONNX nodes, floating-point operations.
+
+import type { Attrs, DType, Node, Value } from '../graph/ir.js';
 import type { OnnxBuilder } from './builder.js';
-import type { Attrs, DType, Node, Value } from './ir.js';
 
 export type Typed = [shape: number[], dtype: DType];
 

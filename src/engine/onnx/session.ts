@@ -2,17 +2,17 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { unheard } from '../../stops.js';
+import type { Graph } from '../graph/ir.js';
+import { optimise } from '../graph/passes/index.js';
+import { stateRows } from '../graph/state_rows.js';
+import { trace } from '../graph/trace.js';
 import { checkValues, type DeviceName, type Engine, type Program, type Values } from '../program.js';
 import { CUDA_PROVIDER, libraryFolder } from './c_api.js';
 import { OnnxExecutable } from './executable.js';
-import type { Graph } from './ir.js';
 import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
-import { optimise } from './passes/index.js';
 import { rulesFor } from './precision.js';
 import { refusal } from './refusal.js';
-import { stateRows } from './state_rows.js';
-import { trace } from './trace.js';
 
 export type { OnnxExecutable, OnnxSlot };
 

@@ -1,7 +1,8 @@
 // Lowering of the fused kernels to operators of the ONNX standard, for files that any runtime can read.
+
+import type { Node } from '../graph/ir.js';
 import { elements } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
-import type { Node } from './ir.js';
 import { lowerSum } from './kernels/reduce.js';
 import type { Rule } from './rules.js';
 

@@ -1,7 +1,7 @@
 // Rules of the element-wise kernels: one ONNX node each, NumPy broadcasting.
 import { tf } from '../../../tensor/tf.js';
+import type { DType, Node } from '../../graph/ir.js';
 import { elements } from '../../program.js';
-import type { DType, Node } from '../ir.js';
 import { defineRule } from '../rules.js';
 
 const broadcast = (a: number[], b: number[]): number[] => tf.backend_util.assertAndGetBroadcastShape(a, b);

@@ -1,7 +1,7 @@
 // Rules of the matrix products: TensorFlow.js's own and the composite one that reads batches from the middle axis.
 import { tf } from '../../../tensor/tf.js';
+import type { Attrs, Node, Value } from '../../graph/ir.js';
 import { elements } from '../../program.js';
-import type { Attrs, Node, Value } from '../ir.js';
 import { defineRule, type Typed } from '../rules.js';
 
 /** The operand as [...batch, rows, cols]; `batch` says that it is stored [rows, batch..., cols]. */

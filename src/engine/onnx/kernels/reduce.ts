@@ -1,8 +1,8 @@
 // Rules of the reductions and the softmax family.
 import { tf } from '../../../tensor/tf.js';
+import type { Attrs, Node, Value } from '../../graph/ir.js';
 import { elements } from '../../program.js';
 import type { OnnxBuilder } from '../builder.js';
-import type { Attrs, Node, Value } from '../ir.js';
 import { defineRule, type Typed } from '../rules.js';
 
 /** The axes of a reduction: the attribute is `reductionIndices` on Max and `axis` on the others. */

@@ -1,7 +1,7 @@
 // Rules of the kernels that move data: no arithmetic, so no floating-point operations.
 import { tf } from '../../../tensor/tf.js';
+import type { Attrs, Value } from '../../graph/ir.js';
 import { elements } from '../../program.js';
-import type { Attrs, Value } from '../ir.js';
 import { defineRule, type Rule } from '../rules.js';
 
 const moves = (kernel: string, rule: Omit<Rule, 'flop'>): void =>

@@ -1,18 +1,18 @@
 // Mixed precision: products in bfloat16 are those of rounded factors, rounded; nothing else is rounded; and a training step stays near the one in float32.
 import { describe, expect, it } from 'vitest';
-import { stream } from '../../src/base/random.js';
-import { checkFallback } from '../../src/engine/onnx/fallback/check.js';
-import { rulesFor } from '../../src/engine/onnx/precision.js';
-import type { Outputs, Program } from '../../src/engine/program.js';
-import { referenceEngine } from '../../src/engine/reference.js';
-import { EngineError } from '../../src/errors.js';
-import { loweredModel, providerKernels } from '../../src/inspect/fallback.js';
-import { FIRST_MOMENT, SECOND_MOMENT } from '../../src/pretrain/step.js';
-import { product } from '../../src/tensor/ops/index.js';
-import { type NamedTensorMap, tf } from '../../src/tensor/tf.js';
-import { cuda, engines, onEveryEngine } from '../support/engines.js';
-import { relativeError } from '../support/golden.js';
-import { stepCase, type Variant, variants } from './configs.js';
+import { stream } from '../../../src/base/random.js';
+import { checkFallback } from '../../../src/engine/onnx/fallback/check.js';
+import { rulesFor } from '../../../src/engine/onnx/precision.js';
+import type { Outputs, Program } from '../../../src/engine/program.js';
+import { referenceEngine } from '../../../src/engine/reference.js';
+import { EngineError } from '../../../src/errors.js';
+import { loweredModel, providerKernels } from '../../../src/inspect/fallback.js';
+import { FIRST_MOMENT, SECOND_MOMENT } from '../../../src/pretrain/step.js';
+import { product } from '../../../src/tensor/ops/index.js';
+import { type NamedTensorMap, tf } from '../../../src/tensor/tf.js';
+import { cuda, engines, onEveryEngine } from '../../support/engines.js';
+import { relativeError } from '../../support/golden.js';
+import { stepCase, type Variant, variants } from '../configs.js';
 
 /** To the nearest bfloat16, ties to even. */
 function rounded(values: Float32Array): Float32Array {

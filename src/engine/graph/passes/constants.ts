@@ -1,8 +1,8 @@
 // Constant folding: nodes that read only constants are evaluated once, on the plain JavaScript backend.
 import { type Tensor, tf } from '../../../tensor/tf.js';
+import { ruleOf } from '../../onnx/rules.js';
 import { elements } from '../../program.js';
 import { type Graph, type Node, newValue, substitute, type Value } from '../ir.js';
-import { ruleOf } from '../rules.js';
 
 const LARGEST = 1 << 20;
 

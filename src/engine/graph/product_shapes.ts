@@ -1,8 +1,9 @@
 // The distinct matrix products of a graph with their counts: what a benchmark times one by one.
+
+import { summedChannels } from '../onnx/kernels/products.js';
 import { elements } from '../program.js';
 import { PRODUCTS } from './cost.js';
 import type { Graph } from './ir.js';
-import { summedChannels } from './kernels/products.js';
 
 /** One product as the graph asks for it; operands as they are stored. */
 export interface ProductShape {

@@ -1,8 +1,8 @@
 // WebGPU on a machine without an adapter. A file of its own, because a process looks for adapters until it has one.
 import { expect, it } from 'vitest';
-import { OnnxEngine } from '../../src/engine/onnx/session.js';
-import { EngineError } from '../../src/errors.js';
-import { tf } from '../../src/tensor/tf.js';
+import { OnnxEngine } from '../../../src/engine/onnx/session.js';
+import { EngineError } from '../../../src/errors.js';
+import { tf } from '../../../src/tensor/tf.js';
 
 // Elsewhere the adapter is found without the Vulkan loader, which is what this variable blinds.
 it.runIf(process.platform === 'linux')('is one line that says what to do', async () => {

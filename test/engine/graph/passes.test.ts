@@ -1,15 +1,15 @@
 // Every pass fires where it should, as the printed graph shows, and changes no result.
 
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Graph, printGraph } from '../../src/engine/onnx/ir.js';
-import { optimise, type Pass, passes } from '../../src/engine/onnx/passes/index.js';
-import { OnnxEngine } from '../../src/engine/onnx/session.js';
-import { trace } from '../../src/engine/onnx/trace.js';
-import type { Outputs } from '../../src/engine/program.js';
-import { linear, softCrossEntropy } from '../../src/tensor/ops/index.js';
-import { type NamedTensorMap, type Tensor, tf } from '../../src/tensor/tf.js';
-import { relativeError } from '../support/golden.js';
-import { type Case, encoderCase, stepCase, variants } from './configs.js';
+import { type Graph, printGraph } from '../../../src/engine/graph/ir.js';
+import { optimise, type Pass, passes } from '../../../src/engine/graph/passes/index.js';
+import { trace } from '../../../src/engine/graph/trace.js';
+import { OnnxEngine } from '../../../src/engine/onnx/session.js';
+import type { Outputs } from '../../../src/engine/program.js';
+import { linear, softCrossEntropy } from '../../../src/tensor/ops/index.js';
+import { type NamedTensorMap, type Tensor, tf } from '../../../src/tensor/tf.js';
+import { relativeError } from '../../support/golden.js';
+import { type Case, encoderCase, stepCase, variants } from '../configs.js';
 
 /** The graph of a program of float32 inputs. */
 function graphOf(

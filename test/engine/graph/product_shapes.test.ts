@@ -1,12 +1,12 @@
 // The distinct matrix products of a graph: sizes, layouts and counts, against a graph made by hand.
 
 import { expect, it } from 'vitest';
-import { optimise } from '../../src/engine/onnx/passes/index.js';
-import { productFlopOf, productShapes } from '../../src/engine/onnx/product_shapes.js';
-import { trace } from '../../src/engine/onnx/trace.js';
-import type { Program } from '../../src/engine/program.js';
-import { product } from '../../src/tensor/ops/index.js';
-import { type Tensor, tf } from '../../src/tensor/tf.js';
+import { optimise } from '../../../src/engine/graph/passes/index.js';
+import { productFlopOf, productShapes } from '../../../src/engine/graph/product_shapes.js';
+import { trace } from '../../../src/engine/graph/trace.js';
+import type { Program } from '../../../src/engine/program.js';
+import { product } from '../../../src/tensor/ops/index.js';
+import { type Tensor, tf } from '../../../src/tensor/tf.js';
 
 const float = (shape: number[]) => ({ shape, dtype: 'float32' as const });
 

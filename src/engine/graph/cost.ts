@@ -1,7 +1,8 @@
 // What a graph costs: nodes, floating-point operations and bytes moved, by kernel.
+
+import { ruleOf } from '../onnx/rules.js';
 import { elements } from '../program.js';
 import { bytesOf, type Graph } from './ir.js';
-import { ruleOf } from './rules.js';
 
 export interface KernelCost {
   kernel: string;

@@ -1,14 +1,14 @@
 // State that a program reads and writes as rows: what becomes an input, what stays a copy, and that steps are the same to the bit.
 import { describe, expect, it } from 'vitest';
-import { printGraph } from '../../src/engine/onnx/ir.js';
-import { optimise } from '../../src/engine/onnx/passes/index.js';
-import { OnnxEngine } from '../../src/engine/onnx/session.js';
-import { stateRows } from '../../src/engine/onnx/state_rows.js';
-import { trace } from '../../src/engine/onnx/trace.js';
-import type { Program } from '../../src/engine/program.js';
-import { flat, unflat } from '../../src/tensor/ops/index.js';
-import { tf } from '../../src/tensor/tf.js';
-import { stepCase, variants } from './configs.js';
+import { printGraph } from '../../../src/engine/graph/ir.js';
+import { optimise } from '../../../src/engine/graph/passes/index.js';
+import { stateRows } from '../../../src/engine/graph/state_rows.js';
+import { trace } from '../../../src/engine/graph/trace.js';
+import { OnnxEngine } from '../../../src/engine/onnx/session.js';
+import type { Program } from '../../../src/engine/program.js';
+import { flat, unflat } from '../../../src/tensor/ops/index.js';
+import { tf } from '../../../src/tensor/tf.js';
+import { stepCase, variants } from '../configs.js';
 
 const float = (...shape: number[]) => ({ shape, dtype: 'float32' as const });
 

@@ -1,16 +1,16 @@
 // What a trace refuses, in words that name the kernel and the program, and that it leaves nothing behind.
 
 import { describe, expect, it } from 'vitest';
-import { OnnxBuilder } from '../../src/engine/onnx/builder.js';
-import { lower, lowerInto } from '../../src/engine/onnx/lower.js';
-import { optimise } from '../../src/engine/onnx/passes/index.js';
-import { OnnxEngine } from '../../src/engine/onnx/session.js';
-import { trace } from '../../src/engine/onnx/trace.js';
-import type { Program } from '../../src/engine/program.js';
-import { EngineError } from '../../src/errors.js';
-import { rotary, rotaryTable } from '../../src/tensor/ops/index.js';
-import { type NamedTensorMap, type Tensor, tf } from '../../src/tensor/tf.js';
-import { stepCase, variants } from './configs.js';
+import { optimise } from '../../../src/engine/graph/passes/index.js';
+import { trace } from '../../../src/engine/graph/trace.js';
+import { OnnxBuilder } from '../../../src/engine/onnx/builder.js';
+import { lower, lowerInto } from '../../../src/engine/onnx/lower.js';
+import { OnnxEngine } from '../../../src/engine/onnx/session.js';
+import type { Program } from '../../../src/engine/program.js';
+import { EngineError } from '../../../src/errors.js';
+import { rotary, rotaryTable } from '../../../src/tensor/ops/index.js';
+import { type NamedTensorMap, type Tensor, tf } from '../../../src/tensor/tf.js';
+import { stepCase, variants } from '../configs.js';
 
 const program = (name: string, run: (i: NamedTensorMap) => NamedTensorMap): Program => ({
   name,

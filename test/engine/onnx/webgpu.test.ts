@@ -1,10 +1,10 @@
 // State on a GPU: it lies there between steps, survives the way there and back, and steps free what they replace.
 import { expect, it } from 'vitest';
-import type { OnnxExecutable } from '../../src/engine/onnx/session.js';
-import type { Program } from '../../src/engine/program.js';
-import { tf } from '../../src/tensor/tf.js';
-import { webgpu } from '../support/engines.js';
-import { suiteNeeding } from '../support/suites.js';
+import type { OnnxExecutable } from '../../../src/engine/onnx/session.js';
+import type { Program } from '../../../src/engine/program.js';
+import { tf } from '../../../src/tensor/tf.js';
+import { webgpu } from '../../support/engines.js';
+import { suiteNeeding } from '../../support/suites.js';
 
 const MEBIBYTE = 2 ** 18; // values of float32
 

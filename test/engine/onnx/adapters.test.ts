@@ -1,6 +1,6 @@
 // The adapters in the text of Vulkan's tool.
 import { expect, it } from 'vitest';
-import { parseSummary } from '../../src/engine/onnx/adapters.js';
+import { parseSummary } from '../../../src/engine/onnx/adapters.js';
 
 it('reads name and kind of every device', () => {
   const text = `Devices:

@@ -4,9 +4,9 @@ import { stillBusy } from '../../stops.js';
 import { decomposed } from '../../tensor/ops/primitive.js';
 import { type DataType, type Tensor, type TensorInfo, tf } from '../../tensor/tf.js';
 import type { Program } from '../program.js';
-import './kernels/index.js';
+import '../onnx/kernels/index.js';
+import { knownKernels, ruleOf } from '../onnx/rules.js';
 import { type Attrs, type DType, type Graph, newValue, type Value } from './ir.js';
-import { knownKernels, ruleOf } from './rules.js';
 
 export const TRACE_BACKEND = 'capi-trace';
 
