@@ -2,10 +2,10 @@
 import { EngineError } from '../errors.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
 import type { Graph, Value } from './graph/ir.js';
+import { kernelOf } from './graph/kernels.js';
 import { activationBytes, endedAfter } from './graph/memory.js';
 import { removeDeadNodes } from './graph/passes/clean.js';
 import { trace } from './graph/trace.js';
-import { ruleOf } from './onnx/rules.js';
 import type { Program } from './program.js';
 
 /** The program as plain kernels of `backend`, or undefined where one of them cannot be recorded: then it is run as it is written. */
@@ -42,7 +42,7 @@ export class Replay {
     for (const { name, value } of this.graph.inputs) held.set(value, inputs[name]!);
     for (const [i, node] of this.graph.nodes.entries()) {
       const given = node.inputs.map((v) => held.get(v)!);
-      const names = ruleOf(node.kernel)!.inputs;
+      const names = kernelOf(node.kernel)!.inputs;
       const named = names ? Object.fromEntries(given.map((t, j) => [names[j]!, t])) : given;
       const made = tf.engine().runKernel(node.kernel, named as NamedTensorMap, node.attrs as never) as
         | Tensor

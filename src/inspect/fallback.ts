@@ -9,7 +9,7 @@ import { checkFallback, type FallbackReport } from '../engine/onnx/fallback/chec
 import { type ProviderKernels, readKernels } from '../engine/onnx/fallback/kernels.js';
 import { type ModelText, readModel } from '../engine/onnx/fallback/model.js';
 import { lower } from '../engine/onnx/lower.js';
-import { rulesFor } from '../engine/onnx/precision.js';
+import { loweringsFor } from '../engine/onnx/precision.js';
 import { elements, type Program } from '../engine/program.js';
 import { UsageError } from '../errors.js';
 import { inspectedProgram, type ProgramChoice } from './graph.js';
@@ -60,7 +60,7 @@ export function loweredModel(program: Program, { frozen = false } = {}): ModelTe
     if (state.has(name)) value.data = new Float32Array(elements(value.shape)).fill(0.01); // any: only types are read
   }
   const inputs = graph.inputs.filter(({ name }) => !state.has(name));
-  const model = lower(optimise({ ...graph, inputs }), { instead: rulesFor(program, 'cuda') });
+  const model = lower(optimise({ ...graph, inputs }), { instead: loweringsFor(program, 'cuda') });
   return readModel(model, program.name);
 }
 

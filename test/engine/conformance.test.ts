@@ -1,13 +1,17 @@
 // Every kernel that the product uses gives, on every engine, what float64 arithmetic gives: forward and backward.
 
 import { afterAll, describe, expect, it } from 'vitest';
+import { EagerEngine } from '../../src/engine/eager.js';
+import { kernels } from '../../src/engine/graph/kernels.js';
 import { optimise } from '../../src/engine/graph/passes/index.js';
 import { trace } from '../../src/engine/graph/trace.js';
-import { knownKernels } from '../../src/engine/onnx/rules.js';
+import { lowerings } from '../../src/engine/onnx/lowerings.js';
+import { referenceEngine } from '../../src/engine/reference.js';
+import { recorded } from '../../src/engine/replay.js';
 import { onEveryDevice } from '../support/engines.js';
 import { productCases } from './configs.js';
 import { kernelOf, kernelRows } from './rows/index.js';
-import { checkRow, rowProgram } from './rows/row.js';
+import { checkRow, drawInputs, rowProgram } from './rows/row.js';
 
 const tested = new Set(kernelRows.map(kernelOf));
 
@@ -22,8 +26,10 @@ describe('the table of kernels', () => {
     expect(used.size).toBeGreaterThan(30); // the programs were really traced
   });
 
-  it('has a row for every lowering rule, and no row without', () => {
-    expect([...tested].sort()).toEqual(knownKernels());
+  it('has a lowering and a conformance row for every kernel, and none beside them', () => {
+    const known = Object.keys(kernels).sort();
+    expect(Object.keys(lowerings).sort()).toEqual(known);
+    expect([...tested].sort()).toEqual(known);
   });
 
   it('names no row twice', () => {
@@ -38,8 +44,24 @@ describe('the table of kernels', () => {
   });
 });
 
+describe('replay', () => {
+  const replaying = new EagerEngine('reference', 'cpu', '', 'cpu', undefined, true);
+
+  it.each(kernelRows)('$name, to the bits of the program as it is written', async (row) => {
+    const program = rowProgram(row);
+    expect(recorded(program, 'cpu')).toBeDefined();
+    const outputs = [];
+    for (const engine of [referenceEngine(), replaying]) {
+      const executable = await engine.load(program);
+      outputs.push(await executable.run(drawInputs(row)));
+      await executable.dispose();
+    }
+    expect(outputs[1]).toEqual(outputs[0]);
+  });
+});
+
 onEveryDevice('kernels', (engine) => {
-  // The tolerances of the rows hold on WebGPU too: its rules avoid what WGSL may compute coarsely (engine/onnx/webgpu.ts).
+  // The tolerances of the rows hold on WebGPU too: its lowerings avoid what WGSL may compute coarsely (engine/onnx/webgpu.ts).
   const worst = { forward: 0, backward: 0 };
   it.each(kernelRows)('$name', async (row) => {
     const { forward, backward } = await checkRow(row, await engine.open());

@@ -1,8 +1,8 @@
 // What a graph costs: nodes, floating-point operations and bytes moved, by kernel.
 
-import { ruleOf } from '../onnx/rules.js';
 import { elements } from '../program.js';
 import { bytesOf, type Graph } from './ir.js';
+import { kernelOf } from './kernels.js';
 
 export interface KernelCost {
   kernel: string;
@@ -30,7 +30,7 @@ export function graphCost(graph: Graph): GraphCost {
     const c = byKernel.get(node.kernel) ?? { kernel: node.kernel, nodes: 0, flop: 0, bytes: 0 };
     byKernel.set(node.kernel, c);
     c.nodes++;
-    c.flop += ruleOf(node.kernel)?.flop?.(node) ?? elements(node.outputs[0]!.shape);
+    c.flop += kernelOf(node.kernel)?.flop?.(node) ?? elements(node.outputs[0]!.shape);
     if (node.kernel !== 'Reshape' && node.kernel !== 'Identity') {
       for (const v of [...node.inputs, ...node.outputs]) c.bytes += bytesOf(v);
     }

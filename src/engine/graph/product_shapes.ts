@@ -1,12 +1,12 @@
 // The distinct matrix products of a graph with their counts: what a benchmark times one by one.
 
-import { summedChannels } from '../onnx/kernels/products.js';
 import { elements } from '../program.js';
 import { PRODUCTS } from './cost.js';
 import type { Graph } from './ir.js';
+import { type ProductFlags, productFlags, summedChannels } from './kernels.js';
 
 /** One product as the graph asks for it; operands as they are stored. */
-export interface ProductShape {
+export interface ProductShape extends ProductFlags {
   /** Rows, summed channels, columns, and products in a batch. */
   m: number;
   k: number;
@@ -14,11 +14,6 @@ export interface ProductShape {
   batch: number;
   a: number[];
   b: number[];
-  transA: boolean;
-  transB: boolean;
-  /** The operand is stored [rows, batch, columns]. */
-  batchA: boolean;
-  batchB: boolean;
   /** How often the graph has it. */
   count: number;
 }
@@ -31,13 +26,7 @@ export function productShapes(graph: Graph): ProductShape[] {
   for (const node of graph.nodes) {
     if (!PRODUCTS.has(node.kernel)) continue;
     const [a, b] = node.inputs.map((v) => v.shape) as [number[], number[]];
-    const { attrs } = node;
-    const flags = {
-      transA: Boolean(attrs.transA ?? attrs.transposeA),
-      transB: Boolean(attrs.transB ?? attrs.transposeB),
-      batchA: Boolean(attrs.batchA),
-      batchB: Boolean(attrs.batchB),
-    };
+    const flags = productFlags(node.attrs);
     const key = JSON.stringify([a, b, flags]);
     const known = found.get(key);
     if (known) {

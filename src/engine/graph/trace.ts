@@ -4,9 +4,8 @@ import { stillBusy } from '../../stops.js';
 import { decomposed } from '../../tensor/ops/primitive.js';
 import { type DataType, type Tensor, type TensorInfo, tf } from '../../tensor/tf.js';
 import type { Program } from '../program.js';
-import '../onnx/kernels/index.js';
-import { knownKernels, ruleOf } from '../onnx/rules.js';
 import { type Attrs, type DType, type Graph, newValue, type Value } from './ir.js';
+import { type Kernel, kernels } from './kernels.js';
 
 export const TRACE_BACKEND = 'capi-trace';
 
@@ -87,8 +86,7 @@ function register(): void {
   if (registered) return;
   registered = true;
   tf.registerBackend(TRACE_BACKEND, () => backend, 0);
-  for (const kernel of knownKernels()) {
-    const rule = ruleOf(kernel)!;
+  for (const [kernel, rule] of Object.entries<Kernel>(kernels)) {
     tf.registerKernel({
       kernelName: kernel,
       backendName: TRACE_BACKEND,
@@ -120,7 +118,7 @@ function viewOf(graph: Graph, t: TensorInfo): Value {
 
 /**
  * Records `program` as a graph of kernel calls, before any pass; without `composites`, as kernels that every backend has.
- * @throws EngineError that names kernel and program when an op has no rule.
+ * @throws EngineError that names kernel and program when an op is not in the table of kernels.
  */
 export function trace(program: Program, { composites = true } = {}): Graph {
   register();
@@ -143,8 +141,8 @@ export function trace(program: Program, { composites = true } = {}): Graph {
     const missing = /Kernel '([^']+)' not registered/.exec((error as Error).message);
     if (missing) {
       throw new EngineError(
-        `the onnx engine has no lowering rule for kernel ${missing[1]}, which program ${program.name} uses: ` +
-          'run it with --engine tensorflow or --engine reference, or add a rule under src/engine/onnx/kernels',
+        `the onnx engine does not know kernel ${missing[1]}, which program ${program.name} uses: ` +
+          'run it with --engine tensorflow or --engine reference, or add it to src/engine/graph/kernels.ts and src/engine/onnx/lowerings.ts',
         { kernel: missing[1], program: program.name },
       );
     }

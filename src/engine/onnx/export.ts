@@ -6,7 +6,7 @@ import { trace } from '../graph/trace.js';
 import { elements, type Program, type ProgramDType } from '../program.js';
 import { type EncodedInfo, OnnxBuilder, type OnnxNode } from './builder.js';
 import { lowerInto } from './lower.js';
-import { standardRules } from './standard.js';
+import { standardLowerings } from './standard.js';
 
 export interface ExportRequest {
   name: string;
@@ -48,7 +48,7 @@ export function exportOnnx(request: ExportRequest): Uint8Array {
   const builds = TRACED.map((batch): Build => {
     const graph = optimise(trace(request.at(batch)));
     const builder = new OnnxBuilder();
-    return { graph, builder, outputs: lowerInto(builder, graph, standardRules) };
+    return { graph, builder, outputs: lowerInto(builder, graph, standardLowerings) };
   });
   const [first] = builds as [Build, Build, Build];
   checkSameNodes(name, builds);

@@ -3,7 +3,7 @@ import { EngineError } from '../../errors.js';
 import type { Graph, Value } from '../graph/ir.js';
 import type { ProgramDType } from '../program.js';
 import { OnnxBuilder } from './builder.js';
-import { type Rule, ruleOf } from './rules.js';
+import { type Lower, type Lowerings, lowerings } from './lowerings.js';
 
 /** Graph outputs carry this prefix in the ONNX file, because a state tensor is both an input and an output. */
 export const OUTPUT_PREFIX = 'out:';
@@ -20,10 +20,10 @@ export interface LowerOptions {
   /** Holds onnxruntime to the order of the nodes (order.ts). */
   keepOrder?: boolean;
   /** Lowers some kernels in another way. */
-  instead?: Record<string, Rule['lower']>;
+  instead?: Lowerings;
 }
 
-/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no rule. */
+/** The bytes of the model. @throws EngineError that names kernel and program where a kernel has no lowering. */
 export function lower(graph: Graph, { keepOrder = false, instead = {} }: LowerOptions = {}): Uint8Array {
   const b = new OnnxBuilder();
   const outputs = lowerInto(b, graph, instead);
@@ -36,11 +36,8 @@ export function lower(graph: Graph, { keepOrder = false, instead = {} }: LowerOp
 }
 
 /** Emits the nodes of a graph; `instead` lowers some kernels in another way. @throws EngineError as `lower` */
-export function lowerInto(
-  b: OnnxBuilder,
-  graph: Graph,
-  instead: Record<string, Rule['lower']> = {},
-): LoweredOutput[] {
+export function lowerInto(b: OnnxBuilder, graph: Graph, instead: Lowerings = {}): LoweredOutput[] {
+  const table: Record<string, Lower> = { ...lowerings, ...instead };
   const names = new Map<Value, string>();
   for (const i of graph.inputs) names.set(i.value, i.name);
   const nameOf = (v: Value): string => {
@@ -53,17 +50,14 @@ export function lowerInto(
     return name;
   };
   for (const node of graph.nodes) {
-    const rule = ruleOf(node.kernel);
-    if (!rule) {
-      throw new EngineError(
-        `kernel ${node.kernel} of program ${graph.name} has no lowering rule on the onnx engine`,
-        {
-          kernel: node.kernel,
-          program: graph.name,
-        },
-      );
-    }
-    const out = (instead[node.kernel] ?? rule.lower)(b, node, node.inputs.map(nameOf));
+    const { kernel } = node;
+    const emit: Lower | undefined = table[kernel];
+    if (!emit)
+      throw new EngineError(`kernel ${kernel} of program ${graph.name} has no lowering on the onnx engine`, {
+        kernel,
+        program: graph.name,
+      });
+    const out = emit(b, node, node.inputs.map(nameOf));
     node.outputs.forEach((o, i) => void names.set(o, out[i]!));
   }
   return graph.outputs.map((o) => ({

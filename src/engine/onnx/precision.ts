@@ -1,13 +1,11 @@
 // Mixed precision: matrix products on factors and with results in bfloat16, everything between them in float32.
 import { EngineError } from '../../errors.js';
 import type { Node } from '../graph/ir.js';
+import { summedChannels } from '../graph/kernels.js';
 import type { DeviceName, Program } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
-import { summedChannels } from './kernels/products.js';
-import { type Rule, ruleOf } from './rules.js';
-import { webgpuRules } from './webgpu.js';
-
-type Lower = Rule['lower'];
+import { type Lower, type Lowerings, lowerings } from './lowerings.js';
+import { webgpuLowerings } from './webgpu.js';
 
 const [FLOAT, BFLOAT16] = [1, 16]; // TensorProto.DataType
 const cast = (b: OnnxBuilder, x: string, to: number): string => b.node('Cast', [x], { to });
@@ -25,7 +23,7 @@ function isProduct(node: Node): boolean {
 const rounded =
   (kernel: 'Product' | 'BatchMatMul', device: DeviceName): Lower =>
   (b, node, names) => {
-    const { lower } = ruleOf(kernel)!;
+    const lower = lowerings[kernel];
     if (!isProduct(node)) return lower(b, node, names);
     const down = (x: string): string => {
       const y = cast(b, x, BFLOAT16);
@@ -35,7 +33,7 @@ const rounded =
     return [cast(b, device === 'cuda' ? y : cast(b, y, BFLOAT16), FLOAT)];
   };
 
-const bfloat16Rules = (device: DeviceName): Record<string, Lower> => {
+const bfloat16Lowerings = (device: DeviceName): Lowerings => {
   const Product = rounded('Product', device);
   return {
     Product,
@@ -48,15 +46,15 @@ const bfloat16Rules = (device: DeviceName): Record<string, Lower> => {
 };
 
 /**
- * The rules that take the place of those for a CPU in float32.
+ * What takes the place of the lowerings for a CPU in float32.
  * @throws EngineError where the device has no products as the program wants them
  */
-export function rulesFor({ name, products }: Program, device: DeviceName): Record<string, Lower> {
-  if (products === undefined) return device === 'webgpu' ? webgpuRules : {};
+export function loweringsFor({ name, products }: Program, device: DeviceName): Lowerings {
+  if (products === undefined) return device === 'webgpu' ? webgpuLowerings : {};
   if (device === 'webgpu') {
     throw new EngineError(
       `program ${name}: WebGPU has no ${products}. Take --device cuda, or --device cpu, which rounds in software; or --set precision.products=float32`,
     );
   }
-  return bfloat16Rules(device);
+  return bfloat16Lowerings(device);
 }

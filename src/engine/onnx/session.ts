@@ -11,7 +11,7 @@ import { CUDA_PROVIDER, libraryFolder } from './c_api.js';
 import { OnnxExecutable } from './executable.js';
 import { lower } from './lower.js';
 import { NativeSession, type OnnxSlot, runtimeVersion, type SessionSettings } from './native_session.js';
-import { rulesFor } from './precision.js';
+import { loweringsFor } from './precision.js';
 import { refusal } from './refusal.js';
 
 export type { OnnxExecutable, OnnxSlot };
@@ -98,7 +98,7 @@ export class OnnxEngine implements Engine {
         : stateRows(graph, program.state, this.device === 'cuda' ? CUDA_UNIT : 1);
     const model = lower(laid.graph, {
       keepOrder: this.device === 'cpu', // elsewhere it would bring values back to the CPU
-      instead: rulesFor(program, this.device),
+      instead: loweringsFor(program, this.device),
     });
     return { laid, model };
   }

@@ -1,24 +1,20 @@
 // Lowering of the fused kernels to operators of the ONNX standard, for files that any runtime can read.
 
 import type { Node } from '../graph/ir.js';
+import { productFlags } from '../graph/kernels.js';
 import { elements } from '../program.js';
 import type { OnnxBuilder } from './builder.js';
-import { lowerSum } from './kernels/reduce.js';
-import type { Rule } from './rules.js';
-
-type Lower = Rule['lower'];
+import { alphaOf, type Lower, type Lowerings, lowerSum, meanBy } from './lowerings.js';
 
 const product: Lower = (b, node, names) => {
-  const { attrs } = node;
-  const transA = Boolean(attrs.transA ?? attrs.transposeA);
-  const transB = Boolean(attrs.transB ?? attrs.transposeB);
-  const alpha = (attrs.alpha as number | undefined) ?? 1;
+  const { transA, transB, batchA, batchB } = productFlags(node.attrs);
+  const alpha = alphaOf(node);
   const [a, c] = node.inputs as [Node['inputs'][0], Node['inputs'][0]];
   if (a.shape.length === 2 && c.shape.length === 2) {
     return [b.node('Gemm', names, { transA: transA ? 1 : 0, transB: transB ? 1 : 0, alpha: { f: alpha } })];
   }
-  const left = asMatrices(b, names[0]!, a.shape.length, transA, Boolean(attrs.batchA));
-  const right = asMatrices(b, names[1]!, c.shape.length, transB, Boolean(attrs.batchB));
+  const left = asMatrices(b, names[0]!, a.shape.length, transA, batchA);
+  const right = asMatrices(b, names[1]!, c.shape.length, transB, batchB);
   if (alpha === 1) return [b.node('MatMul', [left, right])];
   // The scale goes where there is less to multiply.
   if (elements(a.shape) <= elements(node.outputs[0]!.shape)) {
@@ -27,7 +23,7 @@ const product: Lower = (b, node, names) => {
   return [b.node('Mul', [b.node('MatMul', [left, right]), b.f32(alpha)])];
 };
 
-/** An operand as [...batch, rows, columns]; see view in kernels/products.ts. */
+/** An operand as [...batch, rows, columns]; see ProductFlags. */
 function asMatrices(b: OnnxBuilder, x: string, rank: number, trans: boolean, batch: boolean): string {
   const axes = Array.from({ length: rank }, (_, i) => i);
   let perm = batch ? [...axes.slice(1, -1), 0, rank - 1] : axes;
@@ -40,15 +36,12 @@ const sum: Lower = (b, node, names) =>
     b.node('Gemm', [left, right], { transA, transB: 0, alpha: { f: 1 } }),
   );
 
-/** Rules that take the place of those with operators of onnxruntime's own. The forms are those that onnxruntime fuses again. */
-export const standardRules: Record<string, Lower> = {
+/** What takes the place of the lowerings with operators of onnxruntime's own. The forms are those that onnxruntime fuses again. */
+export const standardLowerings = {
   Product: product,
   BatchMatMul: product,
   Sum: sum,
-  Mean: (b, node, names) => {
-    const count = elements(node.inputs[0]!.shape) / Math.max(1, elements(node.outputs[0]!.shape));
-    return [b.node('Mul', [sum(b, node, names)[0]!, b.f32(1 / count)])];
-  },
+  Mean: meanBy(sum),
   RmsNorm: (b, node, [x, gain]) => {
     const square = b.node('Pow', [x!, b.f32(2)]);
     const mean = b.node('ReduceMean', [square, b.i64([-1])], { keepdims: 1 });
@@ -60,4 +53,4 @@ export const standardRules: Record<string, Lower> = {
     const c = b.node('Add', [b.node('Erf', [b.node('Div', [x!, b.f32(Math.SQRT2)])]), b.f32(1)]);
     return [b.node('Mul', [b.node('Mul', [x!, c]), b.f32(0.5)])];
   },
-};
+} satisfies Lowerings;

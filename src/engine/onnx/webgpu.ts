@@ -1,9 +1,7 @@
 // WebGPU in onnxruntime: operators that its provider lacks or computes wrongly or too coarsely, and what to do where no adapter is found.
 import type { OnnxBuilder } from './builder.js';
-import type { Rule } from './rules.js';
-import { standardRules } from './standard.js';
-
-type Lower = Rule['lower'];
+import type { Lower, Lowerings } from './lowerings.js';
+import { standardLowerings } from './standard.js';
 
 /** 1/3!, 1/5!, ... with their signs: sin(r) = r (1 + r^2 (c0 + r^2 (c1 + ...))), good to 7e-10 for |r| <= pi/2. */
 const TAYLOR = [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 6227020800];
@@ -35,13 +33,13 @@ const sine =
 const expanded = (b: OnnxBuilder, x: string, from: number[], to: number[]): string =>
   from.join() === to.join() ? x : b.node('Expand', [x, b.i64(to)]);
 
-/** Rules that take the place of those for the CPU, which use operators of onnxruntime's own. */
-export const webgpuRules: Record<string, Lower> = {
+/** What takes the place of the lowerings for the CPU, which use operators of onnxruntime's own. */
+export const webgpuLowerings: Lowerings = {
   // FusedMatMul has no WebGPU kernel: every product would run on the CPU.
-  Product: standardRules.Product!,
-  BatchMatMul: standardRules.BatchMatMul!,
-  Sum: standardRules.Sum!,
-  Mean: standardRules.Mean!,
+  Product: standardLowerings.Product,
+  BatchMatMul: standardLowerings.BatchMatMul,
+  Sum: standardLowerings.Sum,
+  Mean: standardLowerings.Mean,
   // SimplifiedLayerNormalization leaves its second output, 1/rms, unwritten.
   RmsNorm: (b, node, [x, gain]) => {
     const width = node.inputs[0]!.shape.at(-1)!;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { stream } from '../../../src/base/random.js';
 import { checkFallback } from '../../../src/engine/onnx/fallback/check.js';
-import { rulesFor } from '../../../src/engine/onnx/precision.js';
+import { loweringsFor } from '../../../src/engine/onnx/precision.js';
 import type { Outputs, Program } from '../../../src/engine/program.js';
 import { referenceEngine } from '../../../src/engine/reference.js';
 import { EngineError } from '../../../src/errors.js';
@@ -140,8 +140,8 @@ describe('mixed precision', () => {
   const { program } = stepCase(inBfloat16(named('the defaults')));
 
   it('is refused where there is none, with what to do', async () => {
-    expect(() => rulesFor(program, 'webgpu')).toThrow(EngineError);
-    expect(() => rulesFor(program, 'webgpu')).toThrow('WebGPU has no bfloat16. Take --device cuda');
+    expect(() => loweringsFor(program, 'webgpu')).toThrow(EngineError);
+    expect(() => loweringsFor(program, 'webgpu')).toThrow('WebGPU has no bfloat16. Take --device cuda');
     const refused = referenceEngine().load(program);
     await expect(refused).rejects.toThrow('the reference engine has no products in bfloat16');
   });

@@ -1,4 +1,4 @@
-// The table of kernels: for each lowering rule of the onnx engine at least one row, which calls it as the product does.
+// The table of kernels: for each kernel of a graph at least one row, which calls it as the product does.
 
 import { composites } from './composites.js';
 import { elementwise } from './elementwise.js';

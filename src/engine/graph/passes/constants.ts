@@ -1,8 +1,8 @@
 // Constant folding: nodes that read only constants are evaluated once, on the plain JavaScript backend.
 import { type Tensor, tf } from '../../../tensor/tf.js';
-import { ruleOf } from '../../onnx/rules.js';
 import { elements } from '../../program.js';
 import { type Graph, type Node, newValue, substitute, type Value } from '../ir.js';
+import { kernelOf } from '../kernels.js';
 
 const LARGEST = 1 << 20;
 
@@ -18,7 +18,7 @@ export function foldConstants(graph: Graph): Graph {
       inputs.every((v) => v.data !== undefined);
     if (fold && node.kernel === 'Fill' && elements(out.shape) === 1) {
       replaced.set(out, newValue(graph, out.shape, out.dtype, [node.attrs.value as number]));
-    } else if (fold && inputs.length > 0 && ruleOf(node.kernel)?.foldable) {
+    } else if (fold && inputs.length > 0 && kernelOf(node.kernel)?.foldable) {
       replaced.set(out, newValue(graph, out.shape, out.dtype, evaluate(node, inputs)));
     } else {
       nodes.push(node);
@@ -33,7 +33,7 @@ function evaluate(node: Node, inputs: Value[]): ArrayLike<number> {
   try {
     const folded = tf.tidy(() => {
       const tensors = inputs.map((v) => tf.tensor(Array.from(v.data!), v.shape, v.dtype as 'float32'));
-      const names = ruleOf(node.kernel)!.inputs;
+      const names = kernelOf(node.kernel)!.inputs;
       const record = names ? Object.fromEntries(tensors.map((t, i) => [names[i]!, t])) : tensors;
       return tf.engine().runKernel(node.kernel, record as never, node.attrs as never) as Tensor;
     });
