@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { holderText, lockHolder } from '../base/files/lock.js';
+import { holderText } from '../base/files/holder.js';
+import { lockHolder } from '../base/files/lock.js';
 import { readSealed, writeSealed } from '../base/files/seal.js';
 import { isTorn, readUnlessTorn } from '../base/files/torn.js';
 import { makeFolder, writeText } from '../base/files/write.js';

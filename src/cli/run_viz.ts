@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
-import { holderText, holdFolder } from '../base/files/lock.js';
+import { holderText } from '../base/files/holder.js';
+import { holdFolder } from '../base/files/lock.js';
 import { checkWritable } from '../base/files/writable.js';
 import { makeFolder, writeJson, writeText, writeWhole } from '../base/files/write.js';
 import { shown } from '../base/text.js';

@@ -3,7 +3,8 @@
 import { appendFileSync, existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type HeldLock, type Holder, holderText, holdFolder, lockHolder } from '../base/files/lock.js';
+import { type HeldLock, type Holder, holderText } from '../base/files/holder.js';
+import { holdFolder, lockHolder } from '../base/files/lock.js';
 import { readSealed, writeSealed } from '../base/files/seal.js';
 import { isCutOff, setAside } from '../base/files/torn.js';
 import { makeFolder, partialOf, removePartials } from '../base/files/write.js';

@@ -1,7 +1,7 @@
 // The reader of imports sees every form of import, so that the rules built on it cannot be passed by.
 
 import { expect, it } from 'vitest';
-import { importsOf, packageOf } from './imports.js';
+import { circles, functionsOf, importsOf, packageOf } from './imports.js';
 
 it('reads every form, and tells when each is loaded', () => {
   const text = `
@@ -41,4 +41,41 @@ it('reads every form, and tells when each is loaded', () => {
 
 it('names the package of a specifier', () => {
   expect(['a/b/c', '@s/p/q', 'a'].map(packageOf)).toEqual(['a', '@s/p', 'a']);
+});
+
+it('finds the circles of imports, and nothing beside them', () => {
+  const edges = new Map([
+    ['a', ['b', 'c']],
+    ['b', ['c', 'gone']],
+    ['c', ['d']],
+    ['d', ['c', 'e']],
+    ['e', ['f']],
+    ['f', ['g']],
+    ['g', ['e', 'a2']],
+    ['a2', ['a2']],
+  ]);
+  expect(circles(edges)).toEqual([['a2'], ['c', 'd'], ['e', 'f', 'g']]);
+});
+
+it('measures functions from their first line to their last', () => {
+  const text = `
+    /** Not counted. */
+    function a() {
+      return [1].map((x) => {
+        return x;
+      });
+    }
+    class B {
+      c(): void {}
+    }
+    const d = () =>
+      1;
+    declare function e(): void;
+  `;
+  expect(functionsOf('src/x.ts', text).map(({ name, line, lines }) => [name, line, lines])).toEqual([
+    ['a', 3, 5],
+    ['(no name)', 4, 3],
+    ['c', 9, 1],
+    ['d', 11, 2],
+  ]);
 });

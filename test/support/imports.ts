@@ -1,4 +1,4 @@
-// Reads the imports of the project's TypeScript files, for the rules of test/architecture.test.ts.
+// Reads the imports and functions of the project's TypeScript files, for the rules of test/architecture.test.ts.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
@@ -84,4 +84,58 @@ function loadsModule(callee: ts.Expression): boolean {
 /** The package of a specifier: `@scope/name` or `name`, without what follows. */
 export function packageOf(specifier: string): string {
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
+
+/** The circles of a graph of files by what each imports: the sets of files that reach each other (Tarjan), sorted. */
+export function circles(edges: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string): number => {
+    order.set(file, order.size);
+    lowest.set(file, order.get(file)!);
+    open.push(file);
+    for (const target of edges.get(file) ?? []) {
+      if (!edges.has(target)) continue;
+      const reached = order.has(target)
+        ? open.includes(target)
+          ? order.get(target)!
+          : Infinity
+        : visit(target);
+      lowest.set(file, Math.min(lowest.get(file)!, reached));
+    }
+    if (lowest.get(file) === order.get(file)) {
+      const circle = open.splice(open.indexOf(file)).sort();
+      if (circle.length > 1 || edges.get(file)!.includes(file)) found.push(circle);
+    }
+    return lowest.get(file)!;
+  };
+  for (const file of edges.keys()) if (!order.has(file)) visit(file);
+  return found.sort();
+}
+
+/** A function of a file: its name (or that of what it is given to), first line, and length in lines without comments before it. */
+export interface FunctionLength {
+  name: string;
+  line: number;
+  lines: number;
+}
+
+/** Every function, method and arrow function of a file, those inside others too. `text` is what the file holds. */
+export function functionsOf(file: string, text = textOf(file)): FunctionLength[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const lineOf = (position: number): number => source.getLineAndCharacterOfPosition(position).line + 1;
+  const found: FunctionLength[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body) {
+      const named =
+        node.name ?? ('name' in node.parent ? (node.parent.name as ts.Node | undefined) : undefined);
+      const line = lineOf(node.getStart());
+      found.push({ name: named?.getText() ?? '(no name)', line, lines: lineOf(node.end) - line + 1 });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
 }

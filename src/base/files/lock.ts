@@ -2,14 +2,12 @@
 
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import system from 'fs-native-extensions';
 import { DataError, InterruptedError } from '../../errors.js';
-import { shown } from '../text.js';
+import { type HeldLock, type Holder, holderText, type LockAnswer, ownHolder, parseHolder } from './holder.js';
 import { fileLockHolder, tryFileLock } from './lock_by_name.js';
-import { startOf } from './process_start.js';
 import { makeFolders, writeFailure } from './write.js';
 
 const POLL_MS = 300;
@@ -17,42 +15,7 @@ const POLL_MS = 300;
 const MOST_TRIES = 20;
 const TELL_MS = 60_000;
 
-/** Who holds a lock. A process that has not said its name yet has pid 0. */
-export interface Holder {
-  pid: number;
-  host: string;
-  /** When its process started, as the system tells it; empty where it does not. */
-  start: string;
-  /** What it does, for people. */
-  doing: string;
-  /** When it took the lock, in UTC; empty where it does not say. */
-  since: string;
-}
-
-export interface HeldLock {
-  release(): Promise<void>;
-}
-
-/** A lock that was asked for: held, or who has it. */
-export type LockAnswer = HeldLock | { holder: Holder };
-
 const NOBODY: Holder = { pid: 0, host: '', start: '', doing: '', since: '' };
-
-/** In words: `process 12 on host (capi pretrain), since 2026-11-27 20:45:10 UTC`. */
-export function holderText({ pid, host, doing, since }: Holder): string {
-  if (pid === 0) return 'another process';
-  const time = since.replace('T', ' ').replace(/(\.\d+)?Z$/, '');
-  return shown(`process ${pid} on ${host}${doing && ` (${doing})`}${time && `, since ${time} UTC`}`);
-}
-
-/** What this process tells others of itself. */
-export const ownHolder = (doing: string): Holder => ({
-  pid: process.pid,
-  host: hostname(),
-  start: startOf(process.pid),
-  doing,
-  since: new Date().toISOString(),
-});
 
 /** The system's errors where a file system has no locks. */
 const WITHOUT_LOCKS = new Set(['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL', 'ENOTTY']);
@@ -135,17 +98,6 @@ async function held(handle: FileHandle, file: string, doing: string): Promise<He
 async function readHolder(file: string): Promise<Holder> {
   const text = await readFile(file, 'utf8').catch(() => '');
   return parseHolder(text) ?? NOBODY;
-}
-
-/** A holder from a lock file's text, or undefined where it is none. */
-export function parseHolder(text: string): Holder | undefined {
-  try {
-    const { pid, host, start, doing, since } = JSON.parse(text) as Partial<Holder>;
-    if (!Number.isInteger(pid) || pid! <= 0 || typeof host !== 'string') return undefined;
-    return { pid: pid!, host, start: `${start ?? ''}`, doing: `${doing ?? ''}`, since: `${since ?? ''}` };
-  } catch {
-    return undefined;
-  }
 }
 
 /** Who holds the lock `file` now; undefined where it is free. Takes nothing. */

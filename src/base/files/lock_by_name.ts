@@ -5,7 +5,7 @@ import { link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sha256 } from '../hash.js';
-import { type Holder, type LockAnswer, parseHolder } from './lock.js';
+import { type Holder, type LockAnswer, parseHolder } from './holder.js';
 import { startIfRunning } from './process_start.js';
 import { partialName } from './write.js';
 

@@ -1,5 +1,4 @@
 // Keeps onnxruntime to the order of our nodes, in which a micro-batch ends before the next one begins.
-import type { OnnxNode } from './builder.js';
 
 /** A result that is read within so many nodes needs no help: it is computed on the way to its reader. */
 const SOON = 8;
@@ -9,7 +8,7 @@ const SOON = 8;
  * nobody reads, the last of the list first; so a weight's gradient waits for its optimiser, and with it wait the activations of every
  * micro-batch that it is a sum over. Each appended node asks for one such result and gives nothing: the number of its elements.
  */
-export function orderNodes(nodes: readonly OnnxNode[]): OnnxNode[] {
+export function orderNodes(nodes: readonly { inputs: string[]; outputs: string[] }[]) {
   const [first, last] = [new Map<string, number>(), new Map<string, number>()];
   nodes.forEach((n, i) => {
     for (const x of n.inputs) {
@@ -23,15 +22,6 @@ export function orderNodes(nodes: readonly OnnxNode[]): OnnxNode[] {
     const read = Math.min(...n.outputs.map((o) => first.get(o) ?? nodes.length));
     return frees && read < nodes.length && read - i > SOON;
   });
-  return late
-    .map(
-      (n, i): OnnxNode => ({
-        op: 'Size',
-        domain: '',
-        inputs: [n.outputs[0]!],
-        outputs: [`order${i}`],
-        attrs: {},
-      }),
-    )
-    .reverse();
+  const asking = { op: 'Size', domain: '', attrs: {} };
+  return late.map((n, i) => ({ ...asking, inputs: [n.outputs[0]!], outputs: [`order${i}`] })).reverse();
 }
