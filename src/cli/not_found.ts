@@ -9,6 +9,11 @@ const commandNotFound: Hook.CommandNotFound = async ({ id, argv, config }) => {
     .filter((command) => !command.hidden)
     .map((command) => command.id.replaceAll(':', ' '));
   const words = [...id.split(':'), ...(argv ?? [])];
+  if (words.slice(0, 2).join(' ') === 'bench learned') {
+    throw new UsageError(
+      'capi bench learned is gone: capi eval seg RUN --floors --train SOURCE --test SOURCE compares a run with its untrained self',
+    );
+  }
   const distinct = [...new Set(known.map((name) => name.split(' ').length))];
   const typed = distinct.map((length) => words.slice(0, length).join(' '));
   const guess = typed.map((text) => nearest(text, known)).find((found) => found !== undefined);

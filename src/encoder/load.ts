@@ -10,8 +10,8 @@ import { checkFits } from '../model/memory.js';
 import { initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { checkWeights, openPth, openSafetensors, readOfficial, type TensorFile } from './official.js';
-import { checkDepth, checkpointEncoder, type EncoderSource, uneditedConfig } from './open.js';
 import { encoderParameters } from './program.js';
+import { checkDepth, checkpointEncoder, type EncoderSource, uneditedConfig } from './run_weights.js';
 import { type EncoderSpec, KNOWN_ENCODERS, wholeOption } from './spec.js';
 import type { WeightsName } from './weight_groups.js';
 
@@ -140,7 +140,7 @@ function checkedModel(config: Config): Config {
  * Channel mean and standard deviation that a checkpoint was trained with. @throws DataError where they are those of its training images,
  * older than the checkpoints that hold them, and those images are others now
  */
-export async function statisticsOf(
+async function statisticsOf(
   found: Pick<EncoderSource, 'config' | 'pixels' | 'data' | 'origin'>,
 ): Promise<{ mean: number[]; std: number[] }> {
   const { config, pixels, data, origin } = found;

@@ -112,11 +112,6 @@ export function compareSegmentations(
   });
 }
 
-/** The official mIoU of two predictions of the same images; see compareSegmentations. */
-export function compareMeanIou(a: ImageCounts, b: ImageCounts, options: BootstrapOptions): PairedComparison {
-  return compareSegmentations(a, b, { classes: a.classes, ignore: [] }, options).official;
-}
-
 const byMetric = <T>(of: (place: number) => T): Record<SegmentationMetric, T> =>
   Object.fromEntries(SEGMENTATION_METRICS.map((metric, m) => [metric, of(m)])) as Record<
     SegmentationMetric,

@@ -149,22 +149,3 @@ function startFrom(start: LogisticModel | undefined, classes: Int32Array, width:
   });
   return parameters;
 }
-
-/** The most likely label of each row of `features` [rows, width]; ties go to the smallest label. */
-export function predictLogistic(model: LogisticModel, features: Float32Array): Int32Array {
-  const { classes, width, parameters } = model;
-  const columns = width + 1;
-  const labels = new Int32Array(features.length / width);
-  for (let row = 0; row < labels.length; row++) {
-    let best = Number.NEGATIVE_INFINITY;
-    for (let k = 0; k < classes.length; k++) {
-      let logit = parameters[k * columns + width]!;
-      for (let j = 0; j < width; j++) logit += parameters[k * columns + j]! * features[row * width + j]!;
-      if (logit > best) {
-        best = logit;
-        labels[row] = classes[k]!;
-      }
-    }
-  }
-  return labels;
-}

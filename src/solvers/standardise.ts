@@ -7,33 +7,15 @@ export interface Standardiser {
   readonly scale: Float64Array;
 }
 
-/**
- * Fits on `features` [rows, width], with the standard deviation of the population (divided by rows). A channel that is constant, up to rounding,
- * keeps its scale. Throws RangeError when there are no rows.
- */
-export function fitStandardiser(features: Float32Array, width: number): Standardiser {
-  const rows = features.length / width;
-  if (!(rows >= 1 && Number.isInteger(rows))) {
-    throw new RangeError(`${features.length} features are not whole rows of width ${width}`);
-  }
-  const mean = new Float64Array(width);
-  for (let i = 0, row = 0; row < rows; row++) for (let j = 0; j < width; j++, i++) mean[j]! += features[i]!;
-  for (let j = 0; j < width; j++) mean[j]! /= rows;
-  const squares = new Float64Array(width);
-  for (let i = 0, row = 0; row < rows; row++) {
-    for (let j = 0; j < width; j++, i++) squares[j]! += (features[i]! - mean[j]!) ** 2;
-  }
-  return { mean, scale: scaleOf(mean, squares, rows) };
-}
-
 /** Rows of one block of a streamed fit. */
 const BLOCK_ROWS = 4096;
 
 /**
- * As fitStandardiser, from rows that are read once, block by block: means and squared deviations of blocks are joined as in Chan, Golub
- * and LeVeque (1983), in float64. `watch` is called with the share that is done.
+ * Fits on rows that are read once, block by block, with the standard deviation of the population (divided by rows); means and squared
+ * deviations of blocks are joined as in Chan, Golub and LeVeque (1983), in float64. A channel that is constant, up to rounding, keeps its
+ * scale. `watch` is called with the share that is done. Throws RangeError when there are no rows.
  */
-export async function fitStandardiserStreamed(
+export async function fitStandardiser(
   source: RowSource,
   watch?: (share: number) => void,
 ): Promise<Standardiser> {
@@ -86,14 +68,4 @@ export function standardisedRows(source: RowSource, { mean, scale }: Standardise
       return buffer.subarray(0, values.length);
     },
   };
-}
-
-/** The standardised copy of `features` [rows, width]. */
-export function standardise({ mean, scale }: Standardiser, features: Float32Array): Float32Array {
-  const width = mean.length;
-  const out = new Float32Array(features.length);
-  for (let i = 0; i < features.length; ) {
-    for (let j = 0; j < width; j++, i++) out[i] = (features[i]! - mean[j]!) / scale[j]!;
-  }
-  return out;
 }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint, writeCheckpoint } from '../../src/checkpoint/file.js';
 import { latestCheckpoint } from '../../src/checkpoint/folder.js';
 import { loadEncoder } from '../../src/encoder/load.js';
-import { checkpointEncoder } from '../../src/encoder/open.js';
+import { checkpointEncoder } from '../../src/encoder/run_weights.js';
 import { parseEncoderSpec } from '../../src/encoder/spec.js';
 import { DataError, InterruptedError, UsageError } from '../../src/errors.js';
 import { prepareRun } from '../../src/pretrain/prepare.js';

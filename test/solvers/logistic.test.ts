@@ -2,11 +2,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stream } from '../../src/base/random.js';
 import type { StoredTensor } from '../../src/base/safetensors.js';
+import { referenceEngine } from '../../src/engine/reference.js';
+import { rowsInMemory } from '../../src/features/rows.js';
 import { modalLabels, patchPixels } from '../../src/probes/seg/patch_labels.js';
 import { classCounts, confusionMatrix, meanIou, pixelAccuracy } from '../../src/scores/confusion.js';
-import { fitLogistic, predictLogistic } from '../../src/solvers/logistic.js';
+import { fitLogistic, type LogisticModel } from '../../src/solvers/logistic.js';
 import { type LabelledFeatures, SoftmaxLoss } from '../../src/solvers/softmax_loss.js';
-import { fitStandardiser, standardise } from '../../src/solvers/standardise.js';
+import { predictStreamed } from '../../src/solvers/softmax_stream.js';
+import { fitStandardiser, standardisedRows } from '../../src/solvers/standardise.js';
 import { segmentation as reference, segmentationTensors } from '../support/segmentation.js';
 
 let tensors: Map<string, StoredTensor>;
@@ -16,23 +19,28 @@ beforeAll(async () => {
   tensors = await segmentationTensors();
 });
 
+const predict = (model: LogisticModel, features: Float32Array) =>
+  predictStreamed(referenceEngine(), model, { features: rowsInMemory(features, model.width) });
+
 describe('preparation', () => {
-  it('standardises as the reference does', () => {
+  it('standardises as the reference does', async () => {
     const width = tensors.get('train.features')!.shape[1]!;
-    const standardiser = fitStandardiser(floats('train.features'), width);
+    const standardiser = await fitStandardiser(rowsInMemory(floats('train.features'), width));
     for (const split of ['train', 'test']) {
-      const ours = standardise(standardiser, floats(`${split}.features`));
+      const rows = rowsInMemory(floats(`${split}.features`), width);
+      const ours = [...(await standardisedRows(rows, standardiser).read(0, rows.count))];
       const theirs = floats(`standardised.${split}`);
       // Values up to about 4, float32 on both sides: four roundings of the last bit.
       expect(Math.max(...ours.map((value, i) => Math.abs(value - theirs[i]!)))).toBeLessThan(1e-6);
     }
   });
 
-  it('leaves constant channels at 0', () => {
+  it('leaves constant channels at 0', async () => {
     const features = Float32Array.from({ length: 300 }, (_, i) => (i % 3 === 0 ? 0.1 : (i * 7) % 11));
-    const standardiser = fitStandardiser(features, 3);
+    const rows = rowsInMemory(features, 3);
+    const standardiser = await fitStandardiser(rows);
     expect(standardiser.scale[0]).toBe(1);
-    const out = standardise(standardiser, features);
+    const out = await standardisedRows(rows, standardiser).read(0, rows.count);
     for (let i = 0; i < 300; i += 3) expect(Math.abs(out[i]!)).toBeLessThan(1e-12);
   });
 
@@ -81,7 +89,7 @@ describe('the reference fits', () => {
     expect(model.converged).toBe(true);
     expect([...model.classes]).toEqual(point.classes);
     expect(Math.abs(model.objective / point.objective_C_times_nll_plus_half_l2 - 1)).toBeLessThan(1e-6);
-    const predicted = predictLogistic(model, floats('standardised.test'));
+    const predicted = await predict(model, floats('standardised.test'));
     expect([...predicted]).toEqual([...tensorsOf(C, 'prediction')]);
     const counting = { classes: 256, ignore: reference.ignore_labels };
     const counts = classCounts(confusionMatrix(bytes('test.labels'), predicted, counting));
@@ -209,10 +217,10 @@ describe('fitting', () => {
   it('predicts the prior when features say nothing, and the only class when there is one', async () => {
     const labels = [4, 4, 4, 9];
     const model = await fitLogistic({ features: new Float32Array(8), width: 2, labels }, 1);
-    expect([...predictLogistic(model, new Float32Array(2))]).toEqual([4]);
+    expect([...(await predict(model, new Float32Array(2)))]).toEqual([4]);
     expect(model.objective).toBeCloseTo(-3 * Math.log(3 / 4) - Math.log(1 / 4), 6);
     const single = await fitLogistic({ features: Float32Array.of(1, 2), width: 1, labels: [7, 7] }, 1);
-    expect([...predictLogistic(single, Float32Array.of(5))]).toEqual([7]);
+    expect([...(await predict(single, Float32Array.of(5)))]).toEqual([7]);
   });
 
   it('refuses what does not fit', async () => {

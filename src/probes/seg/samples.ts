@@ -1,7 +1,7 @@
 // What the segmentation heads share: rows of chosen images, labels of patches, standardised features, and rows held where they fit.
 import { DataError, InterruptedError, UsageError } from '../../errors.js';
 import { chooseRows, type RowSource, type RowValues, rowsInMemory } from '../../features/rows.js';
-import { fitStandardiserStreamed, type Standardiser, standardisedRows } from '../../solvers/standardise.js';
+import { fitStandardiser, type Standardiser, standardisedRows } from '../../solvers/standardise.js';
 import { modalLabels } from './patch_labels.js';
 import type { GridScore, PatchRows, SegmentationRequest } from './patch_set.js';
 
@@ -63,7 +63,7 @@ export async function prepareTraining(
   };
   let standardiser: Standardiser | undefined;
   if (standardise) {
-    standardiser = await fitStandardiserStreamed(chooseRows(train.features, rowsOf(split.train)), (share) => {
+    standardiser = await fitStandardiser(chooseRows(train.features, rowsOf(split.train)), (share) => {
       stopIfAsked(request);
       request.onProgress?.('standardisation', share);
     });

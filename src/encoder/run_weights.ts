@@ -1,4 +1,4 @@
-// Opens a frozen encoder from a run folder, a checkpoint, or untrained, and turns images into features batch by batch.
+// Weights and config of a run folder or of one of its checkpoints, which must fit each other.
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readCheckpoint } from '../checkpoint/file.js';
@@ -10,18 +10,17 @@ import {
   identityDifferences,
   loadConfig,
 } from '../config/index.js';
-import type { Engine, Executable } from '../engine/program.js';
 import { DataError } from '../errors.js';
-import { EMA, initialParameters, STUDENT, studentShapes } from '../model/parameters.js';
-import { type ModelSizes, modelSizes } from '../model/sizes.js';
-import { encoderParameters, encoderProgram } from './program.js';
+import { EMA, STUDENT, studentShapes } from '../model/parameters.js';
+import { modelSizes } from '../model/sizes.js';
+import { encoderParameters } from './program.js';
 
 /** Where the weights of an encoder are, and the config that they were trained with. */
 export interface EncoderSource {
   config: Config;
   /** By official name without prefix. */
   weights: Record<string, Float32Array>;
-  /** Checkpoint path, or `random:SEED`. */
+  /** Checkpoint path. */
   origin: string;
   /** Mean and standard deviation that the run normalised pixels with, where they are those of its images. */
   pixels?: { mean: number[]; std: number[] } | undefined;
@@ -101,67 +100,4 @@ function storedConfig(file: string, canonical: CanonicalConfig | undefined): Con
     );
   }
   return loadConfig({ overrides: { ...canonical, 'data.source': undefined } }).config;
-}
-
-/** The untrained encoder of a config: the floor of every comparison. */
-export function randomEncoder(config: Config, seed: number): EncoderSource {
-  const all = initialParameters(modelSizes(config), seed);
-  const names = Object.keys(encoderParameters(modelSizes(config)));
-  return {
-    config,
-    weights: Object.fromEntries(names.map((n) => [n, all[EMA + n]!])),
-    origin: `random:${seed}`,
-  };
-}
-
-/** A loaded encoder; features are row-major copies. */
-export interface Encoder {
-  sizes: ModelSizes;
-  batch: number;
-  /** Bytes [batch, H, W, 3] to global [batch, E], registers [batch, R, D], feature_map [batch, gh, gw, D]. */
-  run(images: Uint8Array): Promise<Record<'global' | 'feature_map' | 'registers', Float32Array>>;
-  /** Other weights of the same architecture. */
-  setWeights(source: EncoderSource): void;
-  close(): Promise<void>;
-}
-
-export async function openEncoder(
-  engine: Engine,
-  source: EncoderSource,
-  options: { batch: number; size?: [number, number]; mean: number[]; std: number[] },
-): Promise<Encoder> {
-  const sizes = options.size ? modelSizes(source.config, options.size) : modelSizes(source.config);
-  const program = encoderProgram(sizes, { batch: options.batch, mean: options.mean, std: options.std });
-  const executable: Executable = await engine.load(program);
-  executable.setState(source.weights);
-  return {
-    sizes,
-    batch: options.batch,
-    run: async (images) => (await executable.run({ images })) as never,
-    setWeights: (other) => executable.setState(other.weights),
-    close: () => executable.dispose(),
-  };
-}
-
-/**
- * Feature maps [count * N, D] of the first `count` images that `read` gives (bytes H * W * 3 each); the last batch is
- * padded with its own last image.
- */
-export async function patchFeatures(
-  encoder: Encoder,
-  count: number,
-  read: (i: number) => Promise<Uint8Array>,
-): Promise<Float32Array> {
-  const { sizes: s, batch } = encoder;
-  const pixels = s.height * s.width * 3;
-  const per = s.patches * s.dim;
-  const out = new Float32Array(count * per);
-  const input = new Uint8Array(batch * pixels);
-  for (let first = 0; first < count; first += batch) {
-    const n = Math.min(batch, count - first);
-    for (let i = 0; i < batch; i++) input.set(await read(first + Math.min(i, n - 1)), i * pixels);
-    const { feature_map } = await encoder.run(input);
-    out.set(feature_map.subarray(0, n * per), first * per);
-  }
-  return out;
 }
