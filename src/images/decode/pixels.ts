@@ -1,6 +1,5 @@
 // The only door to sharp: image files to RGB bytes or label maps, RGB bytes and charts to PNG.
 
-import sharp from 'sharp';
 import { readRegular } from '../../base/files/read.js';
 import { shown } from '../../base/text.js';
 import { DataError } from '../../errors.js';
@@ -10,8 +9,17 @@ import { storedNumbers } from './label_png.js';
 import type { LabelMap, RawImage } from './resample.js';
 import { exifOrientation } from './tiff.js';
 
-sharp.cache(false); // every image is read once an epoch: caching decoded files only costs memory
-sharp.concurrency(1); // several images are decoded side by side instead
+let loaded: Promise<typeof import('sharp').default> | undefined;
+
+/** sharp, loaded with the first file: threads that draw scenes do without it. */
+function loadSharp(): Promise<typeof import('sharp').default> {
+  loaded ??= import('sharp').then(({ default: sharp }) => {
+    sharp.cache(false); // every image is read once an epoch: caching decoded files only costs memory
+    sharp.concurrency(1); // several images are decoded side by side instead
+    return sharp;
+  });
+  return loaded;
+}
 
 /** How an image file is decoded. */
 export interface DecodeOptions {
@@ -61,6 +69,7 @@ async function decodeValues(
   header: ImageHeader,
   { orientation }: DecodeOptions,
 ): Promise<Decoded> {
+  const sharp = await loadSharp();
   const form = FORMS[header.values];
   const space = header.grey ? form.grey : form.colour;
   let image = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: MOST_PIXELS });
@@ -94,6 +103,7 @@ function toBytes(name: string, { values }: ImageHeader, data: Uint8Array, range?
  */
 export async function decodeLabelMap(path: string): Promise<LabelMap & { orientation: number }> {
   const { bits, png, palette, exif } = storedNumbers(path, readRegular(path, MOST_BYTES));
+  const sharp = await loadSharp();
   const space = bits === 16 ? 'grey16' : 'b-w';
   let decoded: { data: Buffer; info: { width: number; height: number; channels: number } };
   try {
@@ -162,7 +172,7 @@ export async function orientationOf(path: string): Promise<number> {
   const bytes = readRegular(path, MOST_BYTES);
   readHeader(path, bytes);
   try {
-    return (await sharp(bytes).metadata()).orientation ?? 1;
+    return (await (await loadSharp())(bytes).metadata()).orientation ?? 1;
   } catch (error) {
     throw new DataError(`${shown(path)} cannot be read: ${reason(error)}`, { file: path });
   }
@@ -171,13 +181,13 @@ export async function orientationOf(path: string): Promise<number> {
 /** RGB bytes as a PNG file's bytes. */
 export async function encodePng(image: RawImage): Promise<Uint8Array> {
   const raw = { width: image.width, height: image.height, channels: 3 as const };
-  return sharp(image.data, { raw }).png({ compressionLevel: 9 }).toBuffer();
+  return (await loadSharp())(image.data, { raw }).png({ compressionLevel: 9 }).toBuffer();
 }
 
 /** RGB bytes as a JPEG file's bytes, chroma halved as most photographs have it. */
 export async function encodeJpeg(image: RawImage, quality: number): Promise<Uint8Array> {
   const raw = { width: image.width, height: image.height, channels: 3 as const };
-  return sharp(image.data, { raw }).jpeg({ quality, chromaSubsampling: '4:2:0' }).toBuffer();
+  return (await loadSharp())(image.data, { raw }).jpeg({ quality, chromaSubsampling: '4:2:0' }).toBuffer();
 }
 
 /** One channel, three times over. */
@@ -200,7 +210,7 @@ function reason(error: unknown): string {
 
 /** A chart as PNG, `scale` times as large in pixels as it says. Its text needs a font on the machine. */
 export async function renderSvg(svg: string, scale: number): Promise<Uint8Array> {
-  return sharp(Buffer.from(svg), { density: 72 * scale })
+  return (await loadSharp())(Buffer.from(svg), { density: 72 * scale })
     .png({ palette: true })
     .toBuffer();
 }
