@@ -7,6 +7,7 @@ import { flatten, isMapping, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { readYaml } from '../config/yaml.js';
 import { UsageError } from '../errors.js';
+import { type TaskName, USUAL_TASKS } from '../probes/tasks.js';
 import { type AxisValue, axisValue, inlineAxis, labelOfBase, type Settings } from './axes.js';
 import { attempt, attempted, refuse } from './faults.js';
 import {
@@ -62,7 +63,7 @@ export interface GridRequest {
   readonly design?: 'crossed' | 'one-factor' | undefined;
   readonly seeds?: number | undefined;
   readonly probeSeeds?: number | undefined;
-  readonly evals?: readonly ('cls' | 'seg')[] | undefined;
+  readonly evals?: readonly TaskName[] | undefined;
   /** The evaluations that the base preset itself has, of an inline grid; they stand where `evals` names none. */
   readonly baseEvals?: (base: string) => readonly Omit<z.input<typeof evaluation>, 'name'>[];
   /** Reads a key of the base's config, with `set` applied. */
@@ -104,7 +105,7 @@ function inlineGrid(request: GridRequest): Grid {
   if (faults.length > 0) refuse([...faults, ...overlapFaults(axes)]);
   const base = request.base ?? 'quickstart';
   const own = request.evals ? [] : (request.baseEvals?.(base) ?? []);
-  const tasks = request.evals ?? ['cls', 'seg'];
+  const tasks = request.evals ?? USUAL_TASKS;
   const evals =
     own.length > 0 ? own.map((e) => evaluation.parse(e)) : tasks.map((task) => evaluation.parse({ task }));
   const design = request.design ?? 'crossed';

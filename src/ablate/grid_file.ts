@@ -1,6 +1,7 @@
 // What a grid file holds: its keys, what each accepts, and how large a grid may be.
 import { z } from 'zod';
 import { shown } from '../base/text.js';
+import { TASK_NAMES } from '../probes/tasks.js';
 
 export const evaluation = z.strictObject({
   /** Name of its column; default: the task. */
@@ -8,7 +9,7 @@ export const evaluation = z.strictObject({
     .string()
     .regex(/^[\w.-]+$/, 'letters, digits, . _ and -')
     .optional(),
-  task: z.enum(['cls', 'seg']),
+  task: z.enum(TASK_NAMES),
   /** Labelled sources; null: the data of the base. */
   train: z.string().min(1).nullable().default(null),
   test: z

@@ -8,10 +8,9 @@ import { openSource } from '../images/index.js';
 import { checkLearning } from '../pretrain/learning.js';
 import { resolveEngine } from '../pretrain/prepare.js';
 import { dataSettings } from '../probes/card.js';
-import { classNames } from '../probes/cls/labels.js';
 import type { EvaluationData } from '../probes/dataset.js';
-import { openSets, SECTION, splitOf } from '../probes/evaluate.js';
 import { loadProtocol } from '../probes/protocol.js';
+import { openSets } from '../probes/sets.js';
 import { type CellKey, cellId } from '../results/cell.js';
 import { refuse } from './faults.js';
 import type { Grid } from './grid.js';
@@ -143,7 +142,7 @@ export async function planGrid(grid: Grid, { mayMiss = false } = {}): Promise<Pl
   const files: (SetFiles | undefined)[] = [];
   for (const [i, e] of evals.entries()) {
     evaluationHashes.push(hashOf({ ...e }));
-    await note(() => loadProtocol(e.protocol, SECTION[e.task]));
+    await note(() => loadProtocol(e.protocol, e.task));
     if (base)
       await note(async () => {
         const found = await named(e.name, evaluationData(e, base));
@@ -206,29 +205,19 @@ async function evaluationData(
   e: PlannedEvaluation,
   config: Config,
 ): Promise<{ hash: string; files: SetFiles }> {
-  const protocol = loadProtocol(e.protocol, SECTION[e.task]);
-  const side = protocol.settings.transform.image_size;
+  const { task, settings } = await loadProtocol(e.protocol, e.task);
+  const side = settings.transform.image_size;
   const [height, width] = side === null ? imageSize(config) : [side, side];
   const sets = await openSets(
-    {
-      task: e.task,
-      train: e.train,
-      tests: e.tests,
-      limit: e.limit,
-      allowOverlap: e.allow_overlap ?? false,
-    },
+    task,
+    { train: e.train, tests: e.tests, limit: e.limit, allowOverlap: e.allow_overlap ?? false },
     { size: { height, width } },
   );
-  for (const { source } of [sets.train, ...sets.tests.map(({ data }) => data)]) {
-    if (e.task === 'cls') classNames(source);
-    else if (!source.labelMapClasses)
-      refuse([`${source.uri} has no label maps: segmentation needs a source that has`]);
-  }
-  splitOf(e.task, sets, protocol.settings); // refuses too few images
+  task.split(sets.train, settings); // refuses too few images
   const tests = sets.tests.map(({ data }) => data);
   const hash = hashOf({
     task: e.task,
-    settings: protocol.settings,
+    settings,
     train: sets.train.identity,
     tests: tests.map(({ identity }) => identity),
     weights: e.weights,

@@ -5,9 +5,9 @@ import { type StoredTensor, writeSafetensors } from '../base/safetensors.js';
 import type { Config } from '../config/index.js';
 import { encoderParameters } from '../encoder/program.js';
 import { modelSizes } from '../model/sizes.js';
-import { sampler } from '../probes/cls/batches.js';
 import { type HeadSizes, headShapes, initialHeads } from '../probes/cls/heads.js';
 import { type FeatureSource, featureSources } from '../probes/cls/sources.js';
+import { sampler } from '../probes/split.js';
 import { benchImages, encoderWeights, imagesTensor } from './workload.js';
 
 export interface ProbeSetup {

@@ -2,7 +2,8 @@
 import Table from 'cli-table3';
 import { csvText } from '../base/csv.js';
 import { shown } from '../base/text.js';
-import type { Comparison, RecordFile } from '../probes/compare.js';
+import type { RecordFile } from '../probes/check.js';
+import type { Comparison } from '../probes/compare.js';
 import type { Evaluation } from '../probes/evaluate.js';
 import type { EvaluationPlan } from '../probes/plan.js';
 import { percent, rangeText, signed } from '../report/formats/words.js';
@@ -113,9 +114,9 @@ export function comparisonTable(a: RecordFile, b: RecordFile, comparisons: reado
     style: { head: [], border: [], compact: true },
   });
   for (const c of comparisons) {
-    const { value, low, high } = c.difference;
+    const { low, high } = c.difference;
     const known = Number.isFinite(low) && Number.isFinite(high);
-    const says = !known ? 'not known' : c.differ ? (value > 0 ? 'a is better' : 'b is better') : 'not shown';
+    const says = !known ? 'not known' : c.better ? `${c.better} is better` : 'not shown';
     table.push([
       shown(c.test),
       c.head,

@@ -7,8 +7,10 @@ import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { modelSizes } from '../model/sizes.js';
-import { evaluate, openSets, SECTION } from '../probes/evaluate.js';
+import { evaluate } from '../probes/evaluate.js';
 import { loadProtocol } from '../probes/protocol.js';
+import { openSets } from '../probes/sets.js';
+import { isBound, TASKS } from '../probes/tasks.js';
 
 export interface RunEvaluations {
   due(step: number, last: boolean): boolean;
@@ -34,9 +36,9 @@ export async function runEvaluations(
 ): Promise<RunEvaluations | undefined> {
   if (config.evals.length === 0) return undefined;
   for (const entry of config.evals) {
-    loadProtocol(entry.protocol, SECTION[entry.task]);
-    const { task, train, limit, allow_overlap: allowOverlap = false } = entry;
-    await openSets({ task, train, tests: testsOf(entry), limit, allowOverlap }, { size: modelSizes(config) });
+    const { task } = await loadProtocol(entry.protocol, entry.task);
+    const { train, limit, allow_overlap: allowOverlap = false } = entry;
+    await openSets(task, { train, tests: testsOf(entry), limit, allowOverlap }, { size: modelSizes(config) });
   }
   const dueAt = (entry: EvaluationEntry, step: number, last: boolean): boolean =>
     last || step % entry.every === 0;
@@ -78,11 +80,11 @@ export async function runEvaluations(
           interval,
         }));
         await appendLine(join(folder, LIST), sealedLine({ step, task: entry.task, record: file, results }));
-        const shown = results.filter(
-          (r) => r.convention !== 'nanskip' && r.convention !== 'absent0' && r.convention !== 'perimage',
-        );
-        const scores = shown
-          .filter((r) => !/shot$/.test(r.head) && r.head !== 'oracle')
+        const usual = ['-', ...TASKS[entry.task].usual];
+        const scores = results
+          .filter(
+            (r) => usual.includes(r.convention) && !/shot$/.test(r.head) && !isBound(entry.task, r.head),
+          )
           .map(
             (r) => `${r.head} ${r.source} ${r.metric} ${r.value === null ? '-' : (100 * r.value).toFixed(1)}`,
           );

@@ -3,7 +3,6 @@
 import { hashOf } from '../base/hash.js';
 import { DataError } from '../errors.js';
 import { openSource } from '../images/index.js';
-import { SECTION } from '../probes/evaluate.js';
 import { loadProtocol } from '../probes/protocol.js';
 import type { EvaluationRecord } from '../results/record.js';
 
@@ -38,8 +37,8 @@ export async function checkImages(train: Known | null, tests: readonly Known[]):
 }
 
 /** @throws DataError where the protocol of a record's name has other settings now */
-export function checkProtocol({ task, protocol }: EvaluationRecord): void {
-  const { settings } = loadProtocol(protocol.name, SECTION[task]);
+export async function checkProtocol({ task, protocol }: EvaluationRecord): Promise<void> {
+  const { settings } = await loadProtocol(protocol.name, task);
   if (hashOf(settings) === hashOf(protocol.card.settings)) return;
   throw new DataError(
     `protocol ${protocol.name} has other settings now than when the record was made, which holds them in protocol.card: restore it, or evaluate anew with capi eval`,

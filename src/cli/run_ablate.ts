@@ -13,6 +13,7 @@ import { flatten, type Mapping } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { usableCores } from '../cores.js';
 import { InterruptedError, UsageError } from '../errors.js';
+import { isTask } from '../probes/tasks.js';
 import { commandLine, quoted } from '../shell.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
@@ -117,7 +118,7 @@ function gridOf(flags: AblateFlags): Grid {
     return values.get(key);
   };
   const tasks = flags.evals?.split(',').map((task) => {
-    if (task === 'cls' || task === 'seg') return task;
+    if (isTask(task)) return task;
     throw new UsageError(`--evals ${flags.evals}: accepted: cls, seg or cls,seg`);
   });
   return readGrid({

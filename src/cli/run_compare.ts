@@ -1,7 +1,8 @@
 // What `capi eval compare` does and prints.
 import { existsSync, statSync } from 'node:fs';
 import { EXIT, UsageError } from '../errors.js';
-import { compareRecords, type RecordFile } from '../probes/compare.js';
+import type { RecordFile } from '../probes/check.js';
+import { compareRecords } from '../probes/compare.js';
 import { findRecord, readRecord } from '../results/record.js';
 import { comparisonTable } from './eval_table.js';
 

@@ -7,8 +7,9 @@ import { openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { type Comparison, compareRecords, NotPaired } from '../probes/compare.js';
-import { type EvaluateOptions, type Evaluation, evaluate, type Task } from '../probes/evaluate.js';
+import { type EvaluateOptions, type Evaluation, evaluate } from '../probes/evaluate.js';
 import { planEvaluation } from '../probes/plan.js';
+import type { TaskName } from '../probes/tasks.js';
 import { evaluationEngine } from './engine_flags.js';
 import type { EvalFlags } from './eval_flags.js';
 import { evaluationCsv, evaluationTable, planText } from './eval_table.js';
@@ -25,7 +26,7 @@ function memoryOf(text: string | undefined): number {
 }
 
 /** Evaluates, prints the table, and returns what --json prints. */
-export async function runEval(task: Task, flags: EvalFlags): Promise<object> {
+export async function runEval(task: TaskName, flags: EvalFlags): Promise<object> {
   const memory = memoryOf(flags.memory);
   if (!flags['dry-run']) await checkWritable(flags.out);
   const engine = await openEngine(evaluationEngine(flags));

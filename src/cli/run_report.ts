@@ -18,7 +18,7 @@ import { titleOf } from '../report/formats/prose.js';
 import { rowsCsv, summaryCsv } from '../report/formats/rows.js';
 import { reportPage } from '../report/html/ablation.js';
 import { CELL, cellFolder } from '../results/cell.js';
-import { checkCell } from '../scores/recompute.js';
+import { checkCell } from '../scores/counted.js';
 import { commandLine } from '../shell.js';
 
 export interface ReportFlags {

@@ -14,11 +14,12 @@ import { DataError, EXIT, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { checkRecord } from '../probes/check.js';
 import { evaluate } from '../probes/evaluate.js';
+import { sameScore } from '../probes/tasks.js';
 import { recordedInterval } from '../results/bounds.js';
 import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
 import { readCounts } from '../results/counts.js';
-import { type EvaluationRecord, type Result, readRecord, sameScore } from '../results/record.js';
-import { checkCell } from '../scores/recompute.js';
+import { type EvaluationRecord, type Result, readRecord } from '../results/record.js';
+import { checkCell } from '../scores/counted.js';
 import { duration, Progress } from './progress.js';
 import { interruptible } from './signals.js';
 import { columns } from './table.js';
@@ -154,7 +155,7 @@ async function evaluationAgain(
     { name: string; device: string } | undefined
   >;
   const { checkImages, checkProtocol } = await import('./reproduce_check.js');
-  checkProtocol(record);
+  await checkProtocol(record);
   for (const note of await checkImages(record.train, record.tests))
     if (!quiet) process.stderr.write(`warning: ${note}\n`);
   const mixed = extractor && kind!.name !== 'onnx'; // auto finds the two again

@@ -1,6 +1,7 @@
 // The configuration of a pretraining run: every key, what it accepts, and its default (the paper's ViT-L/14; the only defaults there are).
 
 import { z } from 'zod';
+import { TASK_NAMES } from '../probes/tasks.js';
 
 /** A leaf of the schema with the words that an error message uses for what it accepts. */
 function leaf<T extends z.ZodType>(schema: T, accepts: string): T {
@@ -217,7 +218,7 @@ const checkpoint = section({
 
 const words = (what: string) => leaf(z.string().min(1), what);
 const evaluation = z.strictObject({
-  task: z.enum(['cls', 'seg']),
+  task: z.enum(TASK_NAMES),
   /** Steps between two evaluations; the last step is always evaluated. */
   every: z.int().min(1),
   /** Labelled sources, as capi eval takes them. The test set is read at every evaluation: name a part that no paper's number comes from. */

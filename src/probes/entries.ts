@@ -1,76 +1,82 @@
-// From what heads said to a record's entries: scores with intervals, grids, scores by class, and the predictions that stand behind them.
-
+// The parts of a record that heads fill: scores with intervals, grid points, and the tensors that stand behind every score.
 import type { StoredTensor } from '../base/safetensors.js';
 import type { Result } from '../results/record.js';
-import { meanInterval } from '../scores/paired_accuracy.js';
-import type { HeadOutcome, TestData } from './cls/classify.js';
-import { predictionKey } from './predictions.js';
+import { type Counted, intervalsOf, scoreOf } from '../scores/counted.js';
+import { predictionKey, storedValues } from './predictions.js';
+import type { TaskName } from './tasks.js';
 
-/** The parts of a record that heads fill. */
 export interface Entries {
-  readonly results: Omit<Result, 'task'>[];
+  readonly results: Result[];
   readonly grid: Record<string, unknown>[];
   readonly classes: string[];
   readonly perClass: Record<string, unknown>[];
   readonly predictions: Map<string, StoredTensor>;
   readonly notes: string[];
-  /** Segmentation: for each test set, the share of its pixels that no score counts. */
+  /** For each test set, the share of its pixels that no score counts, where pixels are scored. */
   readonly notCounted?: number[];
 }
 
-/** Seed of every bootstrap; the resamples of a set of n images are then the same for all encoders. */
-export const BOOTSTRAP_SEED = 0;
+/** Entries to be filled. */
+export const noEntries = (classes: string[]): Entries => ({
+  results: [],
+  grid: [],
+  classes,
+  perClass: [],
+  predictions: new Map(),
+  notes: [],
+});
+
+/** One head on one feature source, and how it was chosen. */
+export interface Head {
+  readonly source: string;
+  readonly head: string;
+  readonly selected: Result['selected'];
+}
+
+/** Adds the grid points of a head with their validation scores. */
+export function addGrid(entries: Entries, { source, head }: Head, grid: readonly object[]): void {
+  for (const point of grid) {
+    const values = Object.entries(point).map(([k, v]) => [k, typeof v === 'number' ? finite(v) : v]);
+    entries.grid.push({ source, head, ...Object.fromEntries(values) });
+  }
+}
+
+/** Adds the scores of a head on the `place`-th test set, `test`, in the order of `scores`, and what they are counted from. */
+export function addScores(
+  entries: Entries,
+  task: TaskName,
+  { source, head, selected }: Head,
+  { place, test }: { readonly place: number; readonly test: string },
+  counted: Counted,
+  scores: readonly Pick<Result, 'metric' | 'convention'>[],
+): void {
+  const classes = entries.classes.length;
+  const interval = intervalsOf(counted, classes);
+  for (const { metric, convention } of scores) {
+    const kind = { task, metric, convention };
+    const { low, high } = interval(kind)!;
+    entries.results.push({
+      task,
+      test,
+      source,
+      head,
+      metric,
+      convention,
+      value: finite(scoreOf(kind, counted, classes)!),
+      interval: { low: finite(low), high: finite(high) },
+      n: 'values' in counted ? counted.samples.length : counted.pixels.images,
+      selected,
+    });
+  }
+  for (const [what, tensor] of Object.entries(storedValues(counted)))
+    entries.predictions.set(predictionKey(place, source, head, what), tensor);
+  if ('pixels' in counted)
+    entries.predictions.set(`${place}/ignore`, {
+      dtype: 'I32',
+      shape: [counted.ignore.length],
+      data: Int32Array.from(counted.ignore),
+    });
+}
 
 /** JSON has no NaN. */
 export const finite = (x: number): number | null => (Number.isFinite(x) ? x : null);
-
-/** Numbers of an object without NaN. */
-export const jsonPoint = (point: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(point).map(([k, v]) => [k, typeof v === 'number' ? finite(v) : v]));
-
-/** Entries of classification heads: top-1 where any label counts. */
-export function classificationEntries(
-  outcomes: readonly HeadOutcome[],
-  tests: readonly TestData[],
-  classes: string[],
-): Entries {
-  const entries: Entries = {
-    results: [],
-    grid: [],
-    classes,
-    perClass: [],
-    predictions: new Map(),
-    notes: [],
-  };
-  for (const { source, head, selected, grid, note, weights, tests: scored } of outcomes) {
-    if (note && !entries.notes.includes(note)) entries.notes.push(note);
-    for (const point of grid) entries.grid.push({ source, head, ...jsonPoint(point) });
-    for (const [name, { shape, data }] of Object.entries(weights ?? {})) {
-      entries.predictions.set(['weights', source, head, name].join('/'), { dtype: 'F32', shape, data });
-    }
-    for (const [t, { samples, hits, predicted, perClass }] of scored.entries()) {
-      const test = tests[t]!.data.source.uri;
-      const { value, low, high } = meanInterval(hits, { seed: BOOTSTRAP_SEED });
-      entries.results.push({
-        test,
-        source,
-        head,
-        metric: 'top1',
-        convention: 'any label',
-        value: finite(value),
-        interval: { low: finite(low), high: finite(high) },
-        n: samples.length,
-        selected,
-      });
-      const put = (what: string, tensor: StoredTensor) =>
-        entries.predictions.set(predictionKey(t, source, head, what), tensor);
-      put('samples', { dtype: 'I32', shape: [samples.length], data: samples });
-      put('hits', { dtype: 'F32', shape: [hits.length], data: Float32Array.from(hits) });
-      if (predicted) put('predicted', { dtype: 'I32', shape: [predicted.length], data: predicted });
-      for (const [c, accuracy] of perClass?.entries() ?? []) {
-        entries.perClass.push({ test, source, head, class: classes[c]!, accuracy: finite(accuracy) });
-      }
-    }
-  }
-  return entries;
-}

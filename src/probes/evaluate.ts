@@ -5,10 +5,9 @@ import { takeLock } from '../base/files/lock.js';
 import { isTorn } from '../base/files/torn.js';
 import { hashOf } from '../base/hash.js';
 import type { FrozenEncoder } from '../encoder/frozen.js';
-import { openFrozen } from '../encoder/open_frozen.js';
 import type { Engine } from '../engine/program.js';
 import { UsageError } from '../errors.js';
-import { comparePalettes, drawnSize, type ImageSource, openSource } from '../images/index.js';
+import type { ImageSource } from '../images/index.js';
 import { environment } from '../results/environment.js';
 import {
   countTestRead,
@@ -23,37 +22,24 @@ import {
 } from '../results/record.js';
 import { cardOf } from './card.js';
 import { checkRecord } from './check.js';
-import { splitImages } from './cls/batches.js';
-import { classify, type TestData } from './cls/classify.js';
-import { classNames, trainLabels } from './cls/labels.js';
 import { type Remarks, remark } from './data_notes.js';
-import { chooseData, type EvaluationData } from './dataset.js';
-import { classificationEntries, type Entries } from './entries.js';
 import { floorSpecs } from './floors.js';
-import { refuseRecorded, refuseSameImages } from './overlap_notes.js';
+import { refuseRecorded } from './overlap_notes.js';
 import { writePredictions } from './predictions.js';
-import { loadProtocol, type Protocol, type ProtocolSection } from './protocol.js';
-import { segmentationEntries } from './seg/entries.js';
-import { refuseOtherLabels } from './seg/label_space.js';
-import { segmentEncoder } from './seg/segment.js';
+import { type LoadedProtocol, loadProtocol } from './protocol.js';
+import { openEncoder, openSets, type SetsRequest } from './sets.js';
 import { folderState } from './state.js';
-
-export type Task = 'cls' | 'seg';
-export const SECTION = { cls: 'classification', seg: 'segmentation' } as const;
+import type { Sets, Split, TestData } from './task.js';
+import type { TaskName } from './tasks.js';
 
 /** Held by the process that evaluates, in the folder of the record. */
 const LOCK = 'evaluation.lock';
 
-/** Images of one call of an encoder. */
-const BATCH = 32;
-
-export interface EvaluateOptions {
-  readonly task: Task;
+export interface EvaluateOptions extends SetsRequest {
+  readonly task: TaskName;
   readonly engine: Engine;
   /** Encoders as openFrozen takes them. */
   readonly encoders: readonly string[];
-  readonly train: string;
-  readonly tests: readonly string[];
   /** Name or file. */
   readonly protocol: string;
   readonly weights: 'ema' | 'student';
@@ -61,8 +47,6 @@ export interface EvaluateOptions {
   readonly floors: boolean;
   /** Bytes that features may take at once. */
   readonly memory: number;
-  /** Images of each set at most, spread evenly. */
-  readonly limit: number | null;
   readonly seed: number;
   /** Folder of the records. */
   readonly out: string;
@@ -70,8 +54,6 @@ export interface EvaluateOptions {
   readonly store: string;
   /** Evaluate again where a record exists. */
   readonly force: boolean;
-  /** Evaluate although test images are among the training images. */
-  readonly allowOverlap?: boolean;
   readonly watch?: EvaluationWatch;
 }
 
@@ -96,14 +78,14 @@ export interface Evaluation {
 /** Evaluates every encoder. @throws what its parts throw; a killed evaluation goes on with the same options */
 export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   if (new Set(o.tests).size < o.tests.length) throw new UsageError('a test set is named twice');
-  const protocol = loadProtocol(o.protocol, SECTION[o.task]);
+  const protocol = await loadProtocol(o.protocol, o.task);
   const done: Evaluation[] = [];
   let specs = o.encoders.map((text) => ({ text, floor: false }));
   let sets: Sets | undefined;
   const renewed = o.force ? new Set<string>() : undefined; // what of the store was computed by this command
   let remarks: Promise<Remarks> | undefined; // looked for once, and only where something is evaluated
   const remarksOf = (of: Sets): Promise<Remarks> => {
-    remarks ??= remark(o, of);
+    remarks ??= remark(o.allowOverlap ?? false, (line) => o.watch?.onMessage?.(line), protocol.task, of);
     return remarks;
   };
   for (let i = 0; i < specs.length; i++) {
@@ -114,8 +96,8 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
       if (!sets) {
-        sets = await openSets(o, encoder, reading(o));
-        if (o.task === 'seg') await comparePalettes([sets.train, ...sets.tests.map(({ data }) => data)]);
+        sets = await openSets(protocol.task, o, encoder, reading(o));
+        await protocol.task.checkFiles?.(sets);
       }
       const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
       done.push({ label: text, floor, ...made });
@@ -124,46 +106,6 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
     }
   }
   return done;
-}
-
-/** Opens an encoder at the size of the protocol. */
-export function openEncoder(
-  o: Pick<EvaluateOptions, 'engine' | 'weights'>,
-  text: string,
-  protocol: Protocol<ProtocolSection>,
-): Promise<FrozenEncoder> {
-  const side = protocol.settings.transform.image_size;
-  return openFrozen(text, {
-    engine: o.engine,
-    batch: BATCH,
-    weights: o.weights,
-    ...(side === null ? {} : { size: { height: side, width: side } }),
-  });
-}
-
-/** The images of a command: the same for all encoders, generated ones at the first one's size. */
-export interface Sets {
-  readonly train: EvaluationData;
-  readonly tests: readonly { name: string; data: EvaluationData }[];
-}
-
-/** Opens them. @throws DataError where they do not go together: the same images, or label maps that mean other classes */
-export async function openSets(
-  o: Pick<EvaluateOptions, 'task' | 'train' | 'tests' | 'limit' | 'allowOverlap'>,
-  encoder: Pick<FrozenEncoder, 'size'>,
-  reading: (set: string) => DigestOptions = () => ({}),
-): Promise<Sets> {
-  const open = async (uri: string, split: 'train' | 'test'): Promise<EvaluationData> => {
-    const size = drawnSize(encoder.size.height);
-    const source = await openSource(uri, { split, whole: true, size });
-    return chooseData(source, o.limit, reading(uri));
-  };
-  const tests = [];
-  for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
-  const sets = { train: await open(o.train, 'train'), tests };
-  refuseSameImages(sets, o.allowOverlap ?? false);
-  if (o.task === 'seg') refuseOtherLabels(sets);
-  return sets;
 }
 
 /** How the files of a set are read for their digest. */
@@ -175,23 +117,9 @@ const reading =
     onProgress: (done, total) => watch?.onStage?.(set, 'digests of files', done, total),
   });
 
-/** Places of the training images: those with a label are split. */
-export function splitOf(
-  task: Task,
-  { train }: Pick<Sets, 'train'>,
-  settings: { validation_share: number; split_seed: number },
-): { train: Int32Array; validation: Int32Array } {
-  const places = Int32Array.from(train.indices.keys());
-  const labels = task === 'cls' ? trainLabels(train) : [];
-  const usable = task === 'cls' ? places.filter((i) => (labels[i] as number[]).length > 0) : places;
-  const split = splitImages(usable.length, settings.validation_share, settings.split_seed);
-  const at = (chosen: Int32Array): Int32Array => chosen.map((i) => usable[i]!);
-  return { train: at(split.train), validation: at(split.validation) };
-}
-
 async function evaluateOne(
   o: EvaluateOptions,
-  protocol: Protocol<ProtocolSection>,
+  protocol: LoadedProtocol,
   encoder: FrozenEncoder,
   label: string,
   sets: Sets,
@@ -199,8 +127,7 @@ async function evaluateOne(
   renewed: Set<string> | undefined,
 ): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
   const { task, seed } = o;
-  const { settings } = protocol;
-  const split = splitOf(task, sets, settings);
+  const split = protocol.task.split(sets.train, protocol.settings);
   const card = cardOf(o, protocol, encoder, sets, split);
   const size: [number, number] = [encoder.size.height, encoder.size.width];
   const key: RecordKey = {
@@ -259,7 +186,7 @@ interface Found {
 
 interface Identified {
   readonly card: Record<string, unknown>;
-  readonly split: { train: Int32Array; validation: Int32Array };
+  readonly split: Split;
   readonly size: [number, number];
   readonly id: string;
   readonly key: RecordKey;
@@ -270,7 +197,7 @@ interface Identified {
 
 async function evaluateHeld(
   o: EvaluateOptions,
-  protocol: Protocol<ProtocolSection>,
+  protocol: LoadedProtocol,
   encoder: FrozenEncoder,
   label: string,
   sets: Sets,
@@ -305,9 +232,10 @@ async function evaluateHeld(
     onStage: (stage: string, done: number, total: number) => o.watch?.onStage?.(label, stage, done, total),
     onMessage: (text: string) => o.watch?.onMessage?.(text),
   };
-  const shared = {
+  const entries = await protocol.task.run({
     engine,
     encoder,
+    protocol: settings,
     train: sets.train,
     tests,
     split,
@@ -316,16 +244,7 @@ async function evaluateHeld(
     memory: o.memory,
     state,
     watch,
-  };
-  let entries: Entries;
-  if ('sources' in settings) {
-    const outcomes = await classify({ ...shared, protocol: settings });
-    entries = classificationEntries(outcomes, tests, classNames(sets.train.source));
-  } else {
-    const outcomes = await segmentEncoder({ ...shared, protocol: settings });
-    entries = segmentationEntries(outcomes, tests, sets.train.source, size[0] * size[1]);
-  }
-
+  });
   const predictions = await writePredictions(folder, entries.predictions);
   const record: EvaluationRecord = {
     schema: 2,
@@ -354,7 +273,7 @@ async function evaluateHeld(
       hash: splitHash(split.train),
       train: split.train.length,
       validation: split.validation.length,
-      seed: settings.split_seed,
+      seed: split.seed,
     },
     seed,
     results: entries.results.map((r): Result => ({ ...r, task })),

@@ -1,26 +1,17 @@
-// Protocol files: what an evaluation's numbers depend on, by name or path, and the card that names them.
+// Protocol files: what an evaluation's numbers depend on, by name or path.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { z } from 'zod';
 import { presetsDirectory, readYaml } from '../config/index.js';
 import { UsageError } from '../errors.js';
-import { classificationProtocolSchema } from './cls/protocol.js';
-import { segmentationProtocolSchema } from './seg/protocol.js';
+import { loadTask, type ProbeTask, type TaskSettings } from './task.js';
+import { TASKS, type TaskName } from './tasks.js';
 
-const SECTIONS = {
-  classification: classificationProtocolSchema,
-  segmentation: segmentationProtocolSchema,
-} as const;
-
-/** A part of a protocol file. */
-export type ProtocolSection = keyof typeof SECTIONS;
-export type SettingsOf<S extends ProtocolSection> = z.infer<(typeof SECTIONS)[S]>;
-
-/** One part of a protocol file, checked. */
-export interface Protocol<S extends ProtocolSection> {
+/** A task with its part of a protocol file, checked. */
+export interface LoadedProtocol {
+  readonly task: ProbeTask<TaskSettings>;
   /** The name of one of ours, or the path of the user's. */
   readonly name: string;
-  readonly settings: SettingsOf<S>;
+  readonly settings: TaskSettings;
 }
 
 const directory = (): string => join(presetsDirectory(), '..', 'protocols');
@@ -34,10 +25,10 @@ export function protocolNames(): string[] {
 }
 
 /**
- * Reads one part of a protocol. A word without a slash or an ending is one of ours.
+ * Reads a task's part of a protocol. A word without a slash or an ending is one of ours.
  * @throws UsageError naming file, key and what is accepted
  */
-export function loadProtocol<S extends ProtocolSection>(nameOrFile: string, section: S): Protocol<S> {
+export async function loadProtocol(nameOrFile: string, name: TaskName): Promise<LoadedProtocol> {
   const isFile = /[/\\]|\.ya?ml$/i.test(nameOrFile);
   const file = isFile ? resolve(nameOrFile) : join(directory(), `${nameOrFile}.yaml`);
   if (!existsSync(file)) {
@@ -47,19 +38,22 @@ export function loadProtocol<S extends ProtocolSection>(nameOrFile: string, sect
   }
   const values = readYaml(file, 'protocol');
   const keys = values !== null && typeof values === 'object' ? Object.keys(values) : [];
-  const unknown = keys.find((key) => !Object.hasOwn(SECTIONS, key));
+  const sections = Object.values(TASKS).map(({ section }) => section);
+  const unknown = keys.find((key) => !sections.includes(key));
   if (unknown !== undefined) {
     throw new UsageError(
-      `${file} has the unknown key ${unknown}; accepted: ${Object.keys(SECTIONS).join(', ')}`,
+      `${file} has the unknown key ${unknown}; accepted: ${[...sections].sort().join(', ')}`,
     );
   }
+  const { section } = TASKS[name];
   if (!keys.includes(section)) {
     throw new UsageError(`${file} has no key ${section}, which this evaluation needs`);
   }
-  const parsed = SECTIONS[section].safeParse((values as Record<string, unknown>)[section]);
+  const task = await loadTask(name);
+  const parsed = task.settings.safeParse((values as Record<string, unknown>)[section]);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     throw new UsageError(`${file}: ${[section, ...issue.path].join('.')}: ${issue.message}`);
   }
-  return { name: isFile ? file : nameOrFile, settings: parsed.data as SettingsOf<S> };
+  return { task, name: isFile ? file : nameOrFile, settings: parsed.data };
 }

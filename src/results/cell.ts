@@ -7,6 +7,7 @@ import { readSealed, SEALED_SCHEMA, writeSealed } from '../base/files/seal.js';
 import { makeFolder } from '../base/files/write.js';
 import { hashOf, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
+import { TASK_NAMES } from '../probes/tasks.js';
 import { fileName, resultSchema, schemaVersion } from './record.js';
 
 const number = z.number().nullable();
@@ -42,7 +43,7 @@ export const cellSchema = z.object({
   id: z.string(),
   /** What the id is the hash of; older cells have none. */
   key: z.object({ run: z.string(), evaluation: z.string(), probeSeed: z.int() }).optional(),
-  task: z.enum(['cls', 'seg']),
+  task: z.enum(TASK_NAMES),
   /** Name of the evaluation in the grid. */
   evaluation: z.string(),
   /** Settings of the arm that are not the base's, by dotted key. */

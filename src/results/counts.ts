@@ -16,6 +16,9 @@ const hits = z.object({ samples: whole, hits: z.array(z.number().min(0).max(1)) 
 /** Pixels of a segmentation head, image by image, classes that appear alone: [class, hits, truth, predicted] one after another. */
 const pixels = z.object({ classes: z.int().min(1).max(65536), ignore: whole, images: z.array(whole) });
 
+/** Scores of images by metric: those of image `samples[i]` at place i. */
+const values = z.object({ samples: whole, scores: z.record(z.string(), z.array(z.number())) });
+
 const countsSchema = z.object({
   schema: z.literal(1),
   heads: z.array(
@@ -25,6 +28,7 @@ const countsSchema = z.object({
       source: z.string(),
       head: z.string(),
       hits: hits.optional(),
+      values: values.optional(),
       pixels: pixels.optional(),
     }),
   ),
@@ -95,13 +99,16 @@ export async function readCounts(
 }
 
 /** What is wrong with the counts of a head, in words. */
-function impossible({ hits, pixels }: HeadCounts): string | undefined {
-  if ((hits === undefined) === (pixels === undefined)) return 'neither or both of hits and pixels';
-  if (hits) {
-    if (hits.hits.length !== hits.samples.length)
-      return `${hits.hits.length} hits of ${hits.samples.length} images`;
-    const at = hits.samples.findIndex((sample, i) => i > 0 && sample <= hits.samples[i - 1]!);
-    return at < 0 ? undefined : `image ${hits.samples[at]} after image ${hits.samples[at - 1]}`;
+function impossible({ hits, values, pixels }: HeadCounts): string | undefined {
+  if ([hits, values, pixels].filter((kind) => kind !== undefined).length !== 1)
+    return 'none or several of hits, values and pixels';
+  const scored = hits ? { samples: hits.samples, scores: { hits: hits.hits } } : values;
+  if (scored) {
+    const { samples } = scored;
+    for (const [name, list] of Object.entries(scored.scores))
+      if (list.length !== samples.length) return `${list.length} ${name} of ${samples.length} images`;
+    const at = samples.findIndex((sample, i) => i > 0 && sample <= samples[i - 1]!);
+    return at < 0 ? undefined : `image ${samples[at]} after image ${samples[at - 1]}`;
   }
   for (const [image, row] of pixels!.images.entries()) {
     if (row.length % 4 !== 0) return `${row.length} numbers of image ${image}, not four a class`;

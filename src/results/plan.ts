@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { readSealed } from '../base/files/seal.js';
 import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
+import { TASK_NAMES } from '../probes/tasks.js';
 import { fileName, schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';
@@ -40,7 +41,7 @@ export const planSchema = z.object({
       cells: z.array(z.object({ id: fileName, seed: z.int(), probe_seed: z.int(), evaluation: z.string() })),
     }),
   ),
-  evaluations: z.array(z.object({ name: z.string(), task: z.enum(['cls', 'seg']) })),
+  evaluations: z.array(z.object({ name: z.string(), task: z.enum(TASK_NAMES) })),
   /** The paper's numbers by arm and column, in per cent. */
   paper: z.record(z.string(), z.record(z.string(), z.number())),
 });

@@ -16,6 +16,7 @@ import { readUnlessTorn } from '../base/files/torn.js';
 import { appendLine, makeFolder, writeNew } from '../base/files/write.js';
 import { hashOf, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
+import { TASK_NAMES, type TaskName } from '../probes/tasks.js';
 
 /** JSON has no NaN: a score over nothing is null. */
 const score = z.number().nullable();
@@ -23,7 +24,7 @@ const interval = z.object({ low: score, high: score });
 
 /** One number with everything that its name must say. */
 export const resultSchema = z.object({
-  task: z.enum(['cls', 'seg']),
+  task: z.enum(TASK_NAMES),
   /** Test source, as given. */
   test: z.string(),
   /** Feature source: global, patch_mean, patch_tokens, patches, ... */
@@ -33,7 +34,7 @@ export const resultSchema = z.object({
   metric: z.string(),
   /** How the metric counts: official, nanskip, ...; `-` where there is but one way. */
   convention: z.string(),
-  /** In [0, 1]. */
+  /** In [0, 1], or as large as it is where its metric is no share. */
   value: score,
   /** 95 %, percentile bootstrap over test images; null where it was not computed. */
   interval: interval.nullable(),
@@ -43,12 +44,6 @@ export const resultSchema = z.object({
   selected: z.record(z.string(), z.union([z.number(), z.string()])).nullable(),
 });
 export type Result = z.infer<typeof resultSchema>;
-
-/** What a score is of, apart from its test set. */
-export type ScoreKind = Pick<Result, 'source' | 'head' | 'metric' | 'convention'>;
-
-export const sameScore = (a: ScoreKind, b: ScoreKind): boolean =>
-  a.source === b.source && a.head === b.head && a.metric === b.metric && a.convention === b.convention;
 
 const dataset = z.object({
   source: z.string(),
@@ -69,7 +64,7 @@ export const recordSchema = z.object({
   id: z.string(),
   /** What the id is the hash of (RecordKey); older records have none. */
   key: z.record(z.string(), z.unknown()).optional(),
-  task: z.enum(['cls', 'seg']),
+  task: z.enum(TASK_NAMES),
   created: z.string(),
   seconds: z.number(),
   encoder: z.object({
@@ -108,7 +103,7 @@ export type EvaluationRecord = z.infer<typeof recordSchema>;
 
 /** What decides an evaluation's numbers; its hash is the record's id. */
 export interface RecordKey {
-  task: 'cls' | 'seg';
+  task: TaskName;
   protocol: string;
   weights: string;
   train: string;

@@ -1,15 +1,18 @@
-// Accuracy with bootstrap intervals over images, and the difference of two predictions of the same images.
+// Means over images (accuracy, errors of depth) with bootstrap intervals, and the difference of two predictions of the same images.
 
 import { stream } from '../base/random.js';
-import { alikeInterval, wilson } from '../results/bounds.js';
+import { alikeInterval, type Bounds, wilson } from '../results/bounds.js';
 import { type BootstrapOptions, type Interval, quantile } from './intervals.js';
 
 /**
  * Mean of per-image values (1: right, 0: wrong) with its percentile interval over images drawn with replacement. Where that interval ends
  * at 0 or 1, because all images or all but a few are of one kind, it is Wilson's; where all values are the same, see alikeInterval: no
- * interval is without width. NaN without images.
+ * interval is without width. Values that are not `bounded` to [0, 1] have none then (NaN). NaN without images.
  */
-export function meanInterval(values: ArrayLike<number>, options: BootstrapOptions): Interval {
+export function meanInterval(
+  values: ArrayLike<number>,
+  options: BootstrapOptions & { readonly bounded?: boolean },
+): Interval {
   return pairedMeans(values, values, options).a;
 }
 
@@ -28,12 +31,13 @@ export interface PairedMeans {
 export function pairedMeans(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
-  options: BootstrapOptions,
+  options: BootstrapOptions & { readonly bounded?: boolean },
 ): PairedMeans {
   if (a.length !== b.length) {
     throw new RangeError(`a paired comparison needs the same images: ${a.length} and ${b.length} are given`);
   }
   const n = a.length;
+  const { bounded = true } = options;
   const samples = options.samples ?? 2000;
   const tail = (1 - (options.level ?? 0.95)) / 2;
   const random = stream(options.seed, 'bootstrap', n);
@@ -61,16 +65,18 @@ export function pairedMeans(
   const score = (values: ArrayLike<number>, draws: Float64Array): Interval => {
     const found = interval(mean(values), draws);
     const { value, low, high } = found;
-    if (n === 0 || (low > 0 && high < 1 && low < high)) return found;
+    if (n === 0 || (low < high && (!bounded || (low > 0 && high < 1)))) return found;
     const list = Array.from(values);
-    if (list.every((x) => x === 0 || x === 1)) return wilson(list.filter((x) => x === 1).length, n);
-    return low < high ? found : alikeInterval(value, n);
+    if (bounded && list.every((x) => x === 0 || x === 1))
+      return wilson(list.filter((x) => x === 1).length, n);
+    return low < high ? found : alike(value, 0);
   };
+  const alike = (value: number, from: number): Bounds =>
+    bounded ? alikeInterval(value, n, from, 1) : { value, low: Number.NaN, high: Number.NaN };
   const difference = interval(mean(a) - mean(b), differences!);
   return {
     a: score(a, meansA!),
     b: score(b, meansB!),
-    difference:
-      difference.low < difference.high || n === 0 ? difference : alikeInterval(difference.value, n, -1, 1),
+    difference: difference.low < difference.high || n === 0 ? difference : alike(difference.value, -1),
   };
 }

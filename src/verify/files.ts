@@ -13,14 +13,13 @@ import { MatrixFile } from '../features/chunks.js';
 import { entryOf } from '../features/store.js';
 import { METRICS_SEAL, metricsFaults } from '../pretrain/metrics.js';
 import { RUN } from '../pretrain/run_folder.js';
-import { checkRecord, countedIn } from '../probes/check.js';
+import { checkRecord } from '../probes/check.js';
 import { checkState, STATE_FOLDER } from '../probes/state.js';
 import { CELL, FAILED, readCell, readPictures } from '../results/cell.js';
 import { readCounts } from '../results/counts.js';
 import { PLAN, readPlan } from '../results/plan.js';
 import { READS, readRecord, testReadFaults } from '../results/record.js';
-import { checkCell } from '../scores/recompute.js';
-import { checkIntervals } from './intervals.js';
+import { checkCell, checkIntervals } from '../scores/counted.js';
 
 /** What a file is, and how it is checked: throws DataError for the first fault, or gives faults that do not end the check. */
 interface Kind {
@@ -52,12 +51,9 @@ const sealOf = ({ schema }: { schema: number }): Seal => (schema >= SEALED_SCHEM
 
 async function record(file: string): Promise<Seal> {
   const read = await readRecord(file);
-  const predictions = await checkRecord({ file, record: read });
+  const { counted } = await checkRecord({ file, record: read });
   const seal = sealOf(read);
-  if (seal === 'intact') {
-    const place = (test: string): number => read.tests.findIndex(({ source }) => source === test);
-    checkIntervals(file, read, (r) => countedIn(predictions, place(r.test), r.source, r.head));
-  }
+  if (seal === 'intact') checkIntervals(file, read, counted);
   return seal;
 }
 

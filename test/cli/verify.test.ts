@@ -297,7 +297,7 @@ describe('faults', () => {
       [pixels([4, 0, 4, 9]), /class 4 of image 0, of 4/],
       [pixels([1, 0, 4]), /3 numbers of image 0/],
       [pixels([1, 0, 1e30, 9]), /pixels\.images/],
-      [{}, /neither or both/],
+      [{}, /none or several/],
     ] as const) {
       expect(await put(counts(own))).toEqual([expect.stringMatching(message)]);
     }

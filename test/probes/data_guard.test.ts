@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { DataError } from '../../src/errors.js';
 import type { ImageSource } from '../../src/images/index.js';
 import { classNames, trainLabels } from '../../src/probes/cls/labels.js';
+import { task as cls } from '../../src/probes/cls/task.js';
 import { dataNotes } from '../../src/probes/data_notes.js';
 import { chooseData, type EvaluationData } from '../../src/probes/dataset.js';
 import { overlapNotes, refuseRecorded, refuseSameImages } from '../../src/probes/overlap_notes.js';
 import { refuseOtherLabels } from '../../src/probes/seg/label_space.js';
+import { task as seg } from '../../src/probes/seg/task.js';
 import { failure } from '../images/support.js';
 
 const SIDE = 16;
@@ -173,7 +175,7 @@ describe('labels', () => {
       { name: 'test', data: test },
       { name: 'one', data: one },
     ];
-    expect(dataNotes('cls', { train, tests })).toEqual([
+    expect(dataNotes(cls, { train, tests })).toEqual([
       'train: left out 2 hidden files (.a, .b)',
       'a remark',
       '1 of 4 training images have no label and are left out',
@@ -182,13 +184,13 @@ describe('labels', () => {
       'test has no images of 2 of 4 classes (cow, dog) that were learnt',
       'all counted images of one are of one class (cow): a head that always says so scores 100 %',
     ]);
-    expect(dataNotes('seg', { train, tests })).toHaveLength(2);
+    expect(dataNotes(seg, { train, tests })).toHaveLength(2);
     const deep = await labelled('deep', classes, [[0], [1]], { settings: { range: [0, 4095] } });
-    const read = dataNotes('seg', { train, tests: [{ name: 'deep', data: deep }] });
+    const read = dataNotes(seg, { train, tests: [{ name: 'deep', data: deep }] });
     expect(read.at(-1)).toMatch(/black to white are 0,4095 in deep, but all of their kind in the training/);
-    expect(dataNotes('seg', { train: deep, tests: [{ name: 'deep', data: deep }] })).toEqual([]);
+    expect(dataNotes(seg, { train: deep, tests: [{ name: 'deep', data: deep }] })).toEqual([]);
     const own = await labelled('own', ['ant', 'cow'], [[0], [1]], { amongOwn: true });
-    expect(dataNotes('cls', { train, tests: [{ name: 'own', data: own }] })).toContain(
+    expect(dataNotes(cls, { train, tests: [{ name: 'own', data: own }] })).toContain(
       'predictions of own go among its own 2 of 4 classes alone (classes=own)',
     );
   });

@@ -14,8 +14,10 @@ import { openSource, type SourceOptions } from '../../src/images/index.js';
 import { defaultRunFolder, resolveEngine } from '../../src/pretrain/prepare.js';
 import { cardOf } from '../../src/probes/card.js';
 import { featuresKey, type InputTransform, patchLabelsOf } from '../../src/probes/dataset.js';
-import { type EvaluateOptions, evaluate, openSets, splitOf } from '../../src/probes/evaluate.js';
+import { type EvaluateOptions, evaluate } from '../../src/probes/evaluate.js';
 import { loadProtocol, protocolNames } from '../../src/probes/protocol.js';
+import { openSets } from '../../src/probes/sets.js';
+import { loadTask } from '../../src/probes/task.js';
 import { recordId } from '../../src/results/record.js';
 
 /** Set to 1, the snapshot is written anew instead of compared: only for a change of names that is meant. */
@@ -38,9 +40,8 @@ export function expectAsBefore(part: string, now: unknown): void {
   expect(JSON.parse(JSON.stringify(now))).toEqual(snapshot[part]);
 }
 
-/** The tasks, and the part of a protocol file that each reads. */
-const SECTIONS = { cls: 'classification', seg: 'segmentation' } as const;
-type Task = keyof typeof SECTIONS;
+/** Tasks of the snapshot. */
+type Task = 'cls' | 'seg';
 
 const ENGINES = [
   { name: 'onnx', device: 'cpu', threads: 2 },
@@ -199,10 +200,10 @@ async function named(
   asked: Asked,
   engine: Engine,
 ): Promise<{ id: string; hash: string; card: Record<string, unknown> }> {
-  const protocol = loadProtocol(protocolName, SECTIONS[task]);
+  const protocol = await loadProtocol(protocolName, task);
   const { limit, seed } = asked;
-  const sets = await openSets({ task, ...asked, allowOverlap: true }, encoder);
-  const split = splitOf(task, sets, protocol.settings);
+  const sets = await openSets(protocol.task, { ...asked, allowOverlap: true }, encoder);
+  const split = protocol.task.split(sets.train, protocol.settings);
   const card = cardOf({ task, engine, limit }, protocol, encoder, sets, split);
   const hash = hashOf(card);
   const id = recordId({
@@ -219,23 +220,25 @@ async function named(
 }
 
 /** Protocols that have a part for the task. */
-function protocolsOf(task: Task): string[] {
-  return protocolNames().filter((name) => {
+async function protocolsOf(task: Task): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of protocolNames()) {
     try {
-      return loadProtocol(name, SECTIONS[task]) !== undefined;
+      await loadProtocol(name, task);
+      found.push(name);
     } catch (error) {
-      if (/has no key/.test((error as Error).message)) return false;
-      throw error;
+      if (!/has no key/.test((error as Error).message)) throw error;
     }
-  });
+  }
+  return found;
 }
 
 /** For every task and protocol: the whole card of the first encoder, and hash and record id of all encoders, sets and engines. */
 export async function evaluationIdentities(engine: Engine): Promise<unknown> {
   const all: Record<string, unknown> = {};
   for (const task of ['cls', 'seg'] as const) {
-    for (const protocol of protocolsOf(task)) {
-      const side = loadProtocol(protocol, SECTIONS[task]).settings.transform.image_size;
+    for (const protocol of await protocolsOf(task)) {
+      const side = (await loadProtocol(protocol, task)).settings.transform.image_size;
       const ids: Record<string, string> = {};
       let card: unknown;
       for (const text of ENCODERS) {
@@ -339,7 +342,7 @@ export async function storeKeys(engine: Engine, folder: string): Promise<unknown
   const all: Record<string, unknown> = {};
   for (const text of ENCODERS) {
     const encoder = await encoderFor(engine, text, null);
-    const sets = await openSets({ task: 'seg', ...CASES[0]!, limit: 3 }, encoder);
+    const sets = await openSets(await loadTask('seg'), { ...CASES[0]!, limit: 3 }, encoder);
     const store = join(folder, hashOf(text).slice(0, 8));
     all[text] = transforms.map((transform) => {
       const { key, folder: entry } = featuresKey(encoder, sets.train, transform, store);

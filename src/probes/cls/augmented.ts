@@ -3,8 +3,10 @@
 import { stream } from '../../base/random.js';
 import { finiteFeatures } from '../../encoder/finite.js';
 import { randomResizedCrop } from '../../images/index.js';
-import { sampler, type TrainingBatches } from './batches.js';
-import type { ClassifyRequest } from './classify.js';
+import { sampler } from '../split.js';
+import type { ProbeRequest } from '../task.js';
+import type { TrainingBatches } from './batches.js';
+import type { ClassificationProtocol } from './protocol.js';
 import { type FeatureSource, type SourceFeatures, sourceFeatures } from './sources.js';
 
 /**
@@ -12,7 +14,7 @@ import { type FeatureSource, type SourceFeatures, sourceFeatures } from './sourc
  * crops of the next step are made while the engine works on this one.
  */
 export function augmentedBatches(
-  { encoder, protocol, train, split, seed }: ClassifyRequest,
+  { encoder, protocol, train, split, seed }: ProbeRequest<ClassificationProtocol>,
   sources: readonly FeatureSource[],
   label: (place: number) => number,
 ): TrainingBatches {

@@ -1,46 +1,22 @@
 // Image classification on one frozen encoder: k-NN, few-shot and the grid of probes, each selected before any test set is opened.
 
-import type { StoredTensor } from '../../base/safetensors.js';
-import type { FrozenEncoder } from '../../encoder/frozen.js';
-import type { Engine } from '../../engine/program.js';
 import { DataError } from '../../errors.js';
 import { labelsOf, sameForm } from '../../images/index.js';
 import { classAccuracy, type SampleLabels, topOne } from '../../scores/classification.js';
-import { type EvaluationData, featuresOf, type SetFeatures, type Watch } from '../dataset.js';
-import type { EvaluationState } from '../state.js';
+import { type EvaluationData, featuresOf, type SetFeatures } from '../dataset.js';
+import { sampler } from '../split.js';
+import type { ProbeRequest, TestData } from '../task.js';
 import { augmentedBatches } from './augmented.js';
-import { sampler, type TrainingBatches } from './batches.js';
+import type { TrainingBatches } from './batches.js';
 import { fewShotClassification } from './few_shot.js';
-import { type GridState, trainClassificationGrid } from './grid.js';
+import { trainClassificationGrid } from './grid.js';
 import { knnClassification } from './knn.js';
 import { classNames, trainLabels } from './labels.js';
 import type { ClassificationProtocol, SourceName } from './protocol.js';
 import { openSamples, type Samples, sampleVectors } from './samples.js';
 import { type FeatureSource, featureSources, type SourceFeatures } from './sources.js';
 
-/** A named set of images; `reading` is called once, before its first image is scored. */
-export interface TestData {
-  readonly name: string;
-  readonly data: EvaluationData;
-  reading(): Promise<void>;
-}
-
-export interface ClassifyRequest {
-  readonly engine: Engine;
-  readonly encoder: FrozenEncoder;
-  readonly protocol: ClassificationProtocol;
-  readonly train: EvaluationData;
-  readonly tests: readonly TestData[];
-  /** Places in `train`, both ascending, all of them with a label. */
-  readonly split: { readonly train: Int32Array; readonly validation: Int32Array };
-  readonly seed: number;
-  /** Folder of the feature store. */
-  readonly store: string;
-  /** Bytes of features that may be held. */
-  readonly memory: number;
-  readonly state: EvaluationState;
-  readonly watch?: Watch & { onStage?: (stage: string, done: number, total: number) => void };
-}
+type ClassifyRequest = ProbeRequest<ClassificationProtocol>;
 
 /** One head on one feature source, as the record has it. */
 export interface HeadOutcome {
@@ -73,7 +49,8 @@ interface TestLabels {
   readonly classSubset?: number[];
 }
 
-/** Steps between two states of the probe training. */
+/** Unfinished heads, and steps between two states of them. */
+const STATE = 'probes';
 const CHECKPOINT_STEPS = 250;
 
 /**
@@ -160,6 +137,7 @@ export async function classify(request: ClassifyRequest): Promise<HeadOutcome[]>
     });
 
     const probes = bySource(protocol.sources);
+    const resumed = await request.state.load(STATE);
     const grid = await trainClassificationGrid({
       engine,
       sources: probes,
@@ -178,9 +156,9 @@ export async function classify(request: ClassifyRequest): Promise<HeadOutcome[]>
         ...(classSubset ? { classSubset } : {}),
         read: async (from, count) => (await samples()).range(from, count),
       })),
-      ...(await gridState(request.state)),
+      ...(resumed ? { resume: { step: Number(resumed.values.step), tensors: resumed.tensors } } : {}),
       checkpointEvery: CHECKPOINT_STEPS,
-      onCheckpoint: (state) => saveGridState(request.state, state),
+      onCheckpoint: ({ step, tensors }) => request.state.save(STATE, { values: { step }, tensors }),
       onStep: (done) => watch?.onStage?.('probes', done, protocol.steps),
       ...(watch?.signal ? { signal: watch.signal } : {}),
     });
@@ -369,21 +347,4 @@ function testLabels({ data }: TestData, classes: readonly string[]): TestLabels 
   }
   const labels = Array.from(data.indices, (i) => labelsOf(data.source, i).map((label) => ids[label]!));
   return data.source.amongOwn ? { labels, classSubset: ids } : { labels };
-}
-
-const STATE = 'probes.safetensors';
-
-async function gridState(state: EvaluationState): Promise<{ resume?: GridState }> {
-  const found = await state.loadTensors(STATE);
-  if (!found) return {};
-  const values = [...found.tensors].map(([name, t]) => [name, t.data as Float32Array] as const);
-  return { resume: { step: Number(found.metadata.step), tensors: Object.fromEntries(values) } };
-}
-
-async function saveGridState(state: EvaluationState, { step, tensors }: GridState): Promise<void> {
-  const stored = Object.entries(tensors).map(([name, data]): [string, StoredTensor] => [
-    name,
-    { dtype: 'F32', shape: [data.length], data },
-  ]);
-  await state.saveTensors(STATE, { tensors: new Map(stored), metadata: { step: `${step}` } });
 }

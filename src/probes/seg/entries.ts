@@ -1,96 +1,60 @@
-// From what segmentation heads said to a record's entries, and the paired differences of two records.
-
-import type { StoredTensor } from '../../base/safetensors.js';
+// From what segmentation heads said to a record's entries: every convention of mIoU, IoU by class, and what no score counts.
 import { DataError } from '../../errors.js';
 import type { ImageSource } from '../../images/index.js';
 import type { Result } from '../../results/record.js';
 import { classCounts, classIou, type ImageCounts } from '../../scores/confusion.js';
-import {
-  compareSegmentations,
-  type PairedComparison,
-  SEGMENTATION_METRICS,
-  type SegmentationMetric,
-  segmentationIntervals,
-} from '../../scores/intervals.js';
-import type { TestData } from '../cls/classify.js';
-import { BOOTSTRAP_SEED, type Entries, finite, jsonPoint } from '../entries.js';
+import { CONVENTIONS } from '../../scores/conventions.js';
+import { addGrid, addScores, type Entries, finite, noEntries } from '../entries.js';
 import { predictionKey } from '../predictions.js';
-import type { TestCounts } from './patch_set.js';
+import type { TestData } from '../task.js';
 import { mapClasses, type SegmentOutcomes } from './segment.js';
 
-/** Name of what labels a patch at a time can reach at most, among the heads. */
-export const ORACLE = 'oracle';
-
-/** The name and convention of a score. */
-const metricName = (metric: SegmentationMetric): Pick<Result, 'metric' | 'convention'> =>
-  metric === 'accuracy' ? { metric: 'accuracy', convention: '-' } : { metric: 'miou', convention: metric };
+const SCORES = [
+  ...CONVENTIONS.map((convention) => ({ metric: 'miou', convention })),
+  { metric: 'accuracy', convention: '-' },
+];
 
 /**
- * Entries of segmentation heads, under every convention, and of the oracle; `pixels` is how many an image has.
+ * Entries of segmentation heads, under every convention, and of the oracle: what labels a patch at a time can reach at most. Label maps are of `size`.
  * @throws DataError for a test set of which no pixel counts
  */
 export function segmentationEntries(
   { heads, oracle, learnt }: SegmentOutcomes,
   tests: readonly TestData[],
   source: ImageSource,
-  pixels: number,
+  size: { readonly height: number; readonly width: number },
 ): Entries {
   const classes = mapClasses(source);
   const ignore = [...(source.ignoreLabels ?? [])];
   const names = source.labelMapClasses ?? Array.from({ length: classes }, (_, id) => `${id}`);
-  const entries: Entries = {
-    results: [],
-    grid: [],
-    classes: names,
-    perClass: [],
-    predictions: new Map(),
-    notes: [],
-    notCounted: [],
-  };
+  const notCounted: number[] = [];
+  const entries: Entries = { ...noEntries(names), notCounted };
   for (const { name } of tests) {
-    const { notes, share } = countedNotes(oracle[name]!.counts, {
-      name,
-      pixels,
-      classes: names,
-      ignore,
-      learnt,
-    });
+    const set = { name, pixels: size.height * size.width, classes: names, ignore, learnt };
+    const { notes, share } = countedNotes(oracle[name]!.counts, set);
     entries.notes.push(...notes);
-    entries.notCounted!.push(share);
+    notCounted.push(share);
   }
-  const all = [...heads, { head: ORACLE, selected: null, grid: [], notes: [], refit: false, tests: oracle }];
-  for (const { head, selected, grid, notes, tests: scored } of all) {
-    const patches = head === ORACLE ? 'labels' : 'patches';
+  const bound = { head: 'oracle', selected: null, grid: [], notes: [], tests: oracle };
+  for (const { head, selected, grid, notes, tests: scored } of [...heads, bound]) {
+    const of = {
+      head,
+      source: head === bound.head ? 'labels' : 'patches',
+      selected: selected as Result['selected'],
+    };
     entries.notes.push(...notes);
-    for (const point of grid) entries.grid.push({ source: patches, head, ...jsonPoint(point) });
-    for (const [t, { name, data }] of tests.entries()) {
-      const { counts, confusion } = scored[name]!;
-      const scores = segmentationIntervals(counts, { classes, ignore }, { seed: BOOTSTRAP_SEED });
+    addGrid(entries, of, grid);
+    for (const [place, { name, data }] of tests.entries()) {
       const test = data.source.uri;
-      for (const metric of SEGMENTATION_METRICS) {
-        const { value, low, high } = scores[metric];
-        entries.results.push({
-          test,
-          source: patches,
-          head,
-          ...metricName(metric),
-          value: finite(value),
-          interval: { low: finite(low), high: finite(high) },
-          n: counts.images,
-          selected: selected as Result['selected'],
-        });
-      }
+      const { counts: pixels, confusion } = scored[name]!;
+      addScores(entries, 'seg', of, { place, test }, { pixels, ignore }, SCORES);
       for (const [c, iou] of classIou(classCounts(confusion)).entries()) {
-        if (c < classes && !ignore.includes(c)) {
-          entries.perClass.push({ test, source: patches, head, class: names[c]!, iou: finite(iou) });
-        }
+        if (c >= classes || ignore.includes(c)) continue;
+        entries.perClass.push({ test, source: of.source, head, class: names[c]!, iou: finite(iou) });
       }
-      store(entries.predictions, t, patches, head, scored[name]!);
-      entries.predictions.set(`${t}/ignore`, {
-        dtype: 'I32',
-        shape: [ignore.length],
-        data: Int32Array.from(ignore),
-      });
+      const { classes: side, counts: cells } = confusion;
+      const tensor = { dtype: 'F64', shape: [side, side], data: cells } as const;
+      entries.predictions.set(predictionKey(place, of.source, head, 'confusion'), tensor);
     }
   }
   return entries;
@@ -145,59 +109,3 @@ function countedNotes(
   }
   return { notes, share };
 }
-
-function store(
-  into: Map<string, StoredTensor>,
-  test: number,
-  source: string,
-  head: string,
-  { counts, confusion }: TestCounts,
-): void {
-  const put = (what: string, tensor: StoredTensor) =>
-    into.set(predictionKey(test, source, head, what), tensor);
-  for (const what of ['hits', 'truth', 'predicted'] as const) {
-    put(what, { dtype: 'U32', shape: [counts.images, counts.classes], data: counts[what] });
-  }
-  const side = confusion.classes;
-  put('confusion', { dtype: 'F64', shape: [side, side], data: confusion.counts });
-}
-
-type Predictions = ReadonlyMap<string, StoredTensor>;
-
-/**
- * Every score of one head of two records, paired over the images of a test set: at place `i` of record a's tests and `j` of b's.
- * Throws RangeError when the images are not the same.
- */
-export function pairedSegmentation(
-  a: Predictions,
-  b: Predictions,
-  at: { source: string; head: string; i: number; j: number; classes: number },
-): Record<SegmentationMetric, PairedComparison> {
-  const { source, head, classes } = at;
-  const counts = (from: Predictions, test: number): ImageCounts => {
-    const part = (what: string) => from.get(predictionKey(test, source, head, what))!;
-    const [images, columns] = part('truth').shape as [number, number];
-    const values = (what: string) => part(what).data as Uint32Array;
-    return {
-      images,
-      classes: columns,
-      hits: values('hits'),
-      truth: values('truth'),
-      predicted: values('predicted'),
-    };
-  };
-  const ignore = [...(a.get(`${at.i}/ignore`)!.data as Int32Array)];
-  return compareSegmentations(
-    counts(a, at.i),
-    counts(b, at.j),
-    { classes, ignore },
-    { seed: BOOTSTRAP_SEED },
-  );
-}
-
-/** The metric that a result is of. */
-export const metricOf = ({
-  metric,
-  convention,
-}: Pick<Result, 'metric' | 'convention'>): SegmentationMetric =>
-  metric === 'accuracy' ? 'accuracy' : (convention as SegmentationMetric);

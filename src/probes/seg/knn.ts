@@ -49,7 +49,8 @@ export async function selectKnn(
   const notes =
     left.length > 0 ? [`k-NN: k = ${left.join(', ')} left out, of ${fitting.length} patches`] : [];
 
-  const done = parsed(await state?.load('knn'));
+  const saved = await state?.load('knn');
+  const done = { ...saved?.values } as Partial<Record<NeighbourMetric, KnnScore[]>>;
   for (const metric of settings.metrics) {
     if (done[metric]) continue;
     const held = training.choose(split.validation);
@@ -71,7 +72,7 @@ export async function selectKnn(
       const { counts } = counters[i]!;
       return { k, metric, miou: miou(counts), accuracy: pixelAccuracy(sumImages(counts)) };
     });
-    await state?.save('knn', new TextEncoder().encode(JSON.stringify(done)));
+    await state?.save('knn', { values: done, tensors: {} });
   }
   const grid = settings.metrics.flatMap((metric) => done[metric]!);
   const { k, metric } = bestOf(grid);
@@ -88,9 +89,6 @@ export async function selectKnn(
     },
   };
 }
-
-const parsed = (bytes: Uint8Array | undefined): Partial<Record<NeighbourMetric, KnnScore[]>> =>
-  bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
 
 /** The rows of `train` that are looked among. */
 export function keysOf({ train }: SegmentationRequest, training: TrainingPatches, rows: Int32Array): Keys {

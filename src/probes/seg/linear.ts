@@ -1,13 +1,12 @@
 // The linear segmentation head: trains every grid point on the same batches, selects on the validation images, predicts pixels.
 
-import { hashOf } from '../../base/hash.js';
 import type { Engine, Executable } from '../../engine/program.js';
 import { DivergedError, InterruptedError } from '../../errors.js';
 import type { RowSource } from '../../features/rows.js';
 import { adamwCorrections } from '../../optim/adamw.js';
 import { scheduleShape } from '../../optim/schedule.js';
 import { ImageCounter, type ImageCounts, meanIou, pixelAccuracy, sumImages } from '../../scores/confusion.js';
-import { sampler } from '../cls/batches.js';
+import { sampler } from '../split.js';
 import {
   imagesOfPiece,
   initialLinear,
@@ -18,7 +17,6 @@ import {
   predictionState,
 } from './linear_head.js';
 import { type LinearPoint, type LinearProtocol, linearGrid } from './linear_protocol.js';
-import { packTraining, type TrainingState, unpackTraining } from './linear_state.js';
 import { labelMass, patchOrder } from './linear_upsample.js';
 import type { PatchRows, SegmentationRequest, SelectedHead } from './patch_set.js';
 import { bestOf, stopIfAsked } from './samples.js';
@@ -57,8 +55,8 @@ export interface SelectedLinear extends SelectedHead {
  * best on the validation images after the last step is kept without a refit. Batches are read image by image, and depend on seed
  * and step alone; the state is saved once a minute, so that a killed training goes on and ends in the same bytes. `miou` is the
  * convention that selects, in [0, 1]; default: the official one.
- * @throws DataError for a label that is no class or no pixel to choose on, DivergedError when every head diverged, InterruptedError when `signal` stops it (after
- *   saving), UsageError for a saved state of another training
+ * @throws DataError for a label that is no class or no pixel to choose on, DivergedError when every head diverged, InterruptedError when `signal`
+ *   stops it (after saving)
  */
 export async function selectLinear(
   request: LinearRequest,
@@ -109,6 +107,12 @@ export async function selectLinear(
 const pick = (from: Readonly<Record<string, Float32Array>>, names: readonly string[]) =>
   Object.fromEntries(names.map((name) => [name, from[name]!]));
 
+/** Steps done, and every tensor by name. */
+interface TrainingState {
+  readonly step: number;
+  readonly tensors: Readonly<Record<string, Float32Array>>;
+}
+
 /** Trains all heads, or goes on with a saved training. The tensors are the program's state and `losses` [G] of the last step. */
 async function trainLinear(
   request: LinearRequest,
@@ -118,10 +122,9 @@ async function trainLinear(
 ): Promise<TrainingState> {
   const { train, split, seed, ignore, state } = request;
   const { batch, steps, betas, eps } = protocol;
-  const of = hashOf({ protocol, sizes, seed, ignore: [...ignore], images: [...split.train] });
   const saved = await state?.load(STATE);
   let now: TrainingState = saved
-    ? unpackTraining(of, saved)
+    ? { step: Number(saved.values.step), tensors: saved.tensors }
     : {
         step: 0,
         tensors: {
@@ -137,7 +140,7 @@ async function trainLinear(
   let { losses, ...tensors } = now.tensors as { losses: Float32Array } & TrainingState['tensors'];
   const save = async (step: number): Promise<void> => {
     now = { step, tensors: { ...(await executable.getState()), losses } };
-    await state?.save(STATE, packTraining(of, now));
+    await state?.save(STATE, { values: { step }, tensors: now.tensors });
   };
   try {
     executable.setState(tensors);

@@ -8,6 +8,7 @@ import {
   softmaxInMemory,
 } from '../../solvers/logistic.js';
 import { predictStreamed, StreamedSoftmax } from '../../solvers/softmax_stream.js';
+import type { Piece } from '../state.js';
 import type { GridScore, PatchRows, SegmentationRequest, SelectedHead } from './patch_set.js';
 import { allImages, bestOf, holdRows, stopIfAsked, type TrainingPatches } from './samples.js';
 
@@ -224,18 +225,15 @@ async function* predictions(
 }
 
 /** JSON gives every float64 back as it was. */
-function pack({ model, point }: Fitted): Uint8Array {
+function pack({ model, point }: Fitted): Piece {
   const { classes, parameters, ...rest } = model;
   const plain = { ...rest, classes: [...classes], parameters: [...parameters] };
-  return new TextEncoder().encode(JSON.stringify({ model: plain, point }));
+  return { values: { model: plain, point }, tensors: {} };
 }
 
-function unpack(bytes: Uint8Array | undefined): Fitted | undefined {
-  if (!bytes) return undefined;
-  const { model, point } = JSON.parse(new TextDecoder().decode(bytes));
-  const { classes, parameters, ...rest } = model;
-  return {
-    model: { ...rest, classes: Int32Array.from(classes), parameters: Float64Array.from(parameters) },
-    point,
-  };
+function unpack(piece: Piece | undefined): Fitted | undefined {
+  if (!piece) return undefined;
+  const { model, point } = piece.values as { model: LogisticModel; point: LogisticScore };
+  const [classes, parameters] = [Int32Array.from(model.classes), Float64Array.from(model.parameters)];
+  return { model: { ...model, classes, parameters }, point };
 }

@@ -1,7 +1,9 @@
 // What a segmentation head is given and what it gives back: patches of images, the request, the selected head, its scores.
+
 import type { Engine } from '../../engine/program.js';
 import type { RowSource } from '../../features/rows.js';
 import type { ConfusionMatrix, ImageCounts } from '../../scores/confusion.js';
+import type { EvaluationState } from '../state.js';
 
 /** Images of one set as an encoder sees them, from memory or from files; patches of an image row by row, images one after another. */
 export interface PatchRows {
@@ -10,12 +12,6 @@ export interface PatchRows {
   readonly features: RowSource;
   /** [images * patches, patch * patch]: label ids of the pixels of every patch, row by row. */
   readonly labels: RowSource<Uint8Array>;
-}
-
-/** What an interrupted evaluation has finished, by name; bytes of whatever the head wrote. It belongs to one request and one protocol. */
-export interface HeadState {
-  load(name: string): Promise<Uint8Array | undefined>;
-  save(name: string, bytes: Uint8Array): Promise<void>;
 }
 
 export interface SegmentationRequest {
@@ -36,7 +32,7 @@ export interface SegmentationRequest {
   readonly tests: readonly TestImages[];
   /** Bytes of features or labels that may be held beside what the engine holds. Default 512 MiB. */
   readonly memory?: number;
-  readonly state?: HeadState;
+  readonly state?: EvaluationState;
   readonly signal?: AbortSignal;
   /** Hears once how many pixels of the training images, selection included, have each label id from 0 to 255. */
   readonly onTrainingPixels?: (counts: Float64Array) => void;

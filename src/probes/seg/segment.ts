@@ -1,14 +1,12 @@
 // Segmentation on one frozen encoder: patch features and labels from the store, every head selected before any test set is opened.
 import type { RowSource } from '../../features/rows.js';
 import type { ImageSource } from '../../images/index.js';
-import type { ClassifyRequest, TestData } from '../cls/classify.js';
 import { type EvaluationData, featuresOf, patchLabelsOf } from '../dataset.js';
+import type { ProbeRequest, TestData } from '../task.js';
 import { segment } from './index.js';
 import { patchOracle } from './oracle.js';
 import type { PatchRows, SegmentationResult, TestCounts } from './patch_set.js';
 import type { SegmentationProtocol } from './protocol.js';
-
-export type SegmentRequest = Omit<ClassifyRequest, 'protocol'> & { readonly protocol: SegmentationProtocol };
 
 /** The heads, and what labels a patch at a time can reach at most, by name of the test set. */
 export interface SegmentOutcomes {
@@ -25,7 +23,7 @@ export const mapClasses = (source: ImageSource): number => source.labelMapClasse
  * All heads of a protocol on one encoder, and the patch-grid oracle.
  * @throws DataError for sources without label maps or labels that are no class, InterruptedError; the same request goes on
  */
-export async function segmentEncoder(request: SegmentRequest): Promise<SegmentOutcomes> {
+export async function segmentEncoder(request: ProbeRequest<SegmentationProtocol>): Promise<SegmentOutcomes> {
   const { engine, encoder, protocol, train, tests, split, seed, watch } = request;
   const opened: { close(): Promise<void> }[] = [];
   const rowsOf = async (data: EvaluationData, part: string): Promise<PatchRows> => {

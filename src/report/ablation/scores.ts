@@ -1,6 +1,8 @@
 // The scores of an ablation by column, arm and seed, and how each arm's seeds ended.
+
+import { HEADLINE_COUNT, headlinePlace, metricOf, sameScore, TASKS } from '../../probes/tasks.js';
 import type { RunSummary } from '../../results/cell.js';
-import { type Result, sameScore } from '../../results/record.js';
+import type { Result } from '../../results/record.js';
 import { mean } from '../statistics/differences.js';
 import type { Study, StudyCell } from './study.js';
 
@@ -20,16 +22,6 @@ export interface Column {
   readonly headline: boolean;
 }
 
-/** The headline of a task, in order: attentive probe on patch tokens; k-NN, then logistic regression on patch features. */
-const HEADLINES = [
-  { task: 'seg', head: 'knn', source: 'patches', metric: 'miou', convention: 'official' },
-  { task: 'seg', head: 'logreg', source: 'patches', metric: 'miou', convention: 'official' },
-  { task: 'cls', head: 'attentive', source: 'patches', metric: 'top1', convention: 'any label' },
-] as const;
-
-const HEADS: Record<string, string> = { knn: 'k-NN', logreg: 'log. reg.' };
-const METRICS: Record<string, string> = { miou: 'mIoU', top1: 'top-1', accuracy: 'pixel acc.' };
-
 /** Whether a result stands in a column. */
 export const samePlace = (c: Column, r: Result): boolean => c.test === r.test && sameScore(c, r);
 
@@ -39,7 +31,7 @@ export function columnsOf({ cells, plan }: Study): Column[] {
   for (const { record, evaluation } of cells) {
     for (const r of record?.results ?? []) {
       const several = (record?.tests.length ?? 0) > 1;
-      const place = HEADLINES.findIndex((h) => h.task === r.task && sameScore(h, r));
+      const place = headlinePlace(r.task, r);
       const headline = place >= 0;
       const words = [
         evaluation,
@@ -49,13 +41,14 @@ export function columnsOf({ cells, plan }: Study): Column[] {
       ];
       const key = words.join('.');
       if (found.has(key)) continue;
-      const head = HEADS[r.head] ?? r.head;
-      const metric = METRICS[r.metric] ?? r.metric;
+      const { heads, usual } = TASKS[r.task];
+      const head = heads[r.head] ?? r.head;
+      const metric = metricOf(r.task, r.metric).title;
       const detail = headline
         ? ''
-        : `, ${r.source}${['-', 'any label', 'official'].includes(r.convention) ? '' : `, ${r.convention}`}`;
+        : `, ${r.source}${['-', ...usual].includes(r.convention) ? '' : `, ${r.convention}`}`;
       const label = `${evaluation} ${head} ${metric}${detail}${several ? ` (${r.test})` : ''}`;
-      const order = headline ? place : HEADLINES.length;
+      const order = headline ? place : HEADLINE_COUNT;
       const { test, source, metric: name, convention } = r;
       found.set(key, {
         key,

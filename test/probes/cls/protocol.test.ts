@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { stream } from '../../../src/base/random.js';
-import { sampler, splitImages } from '../../../src/probes/cls/batches.js';
 import {
   type ClassificationProtocol,
   classificationProtocolSchema,
@@ -12,6 +11,7 @@ import {
   SOURCE_NAMES,
 } from '../../../src/probes/cls/protocol.js';
 import { featureSources, sourceFeatures } from '../../../src/probes/cls/sources.js';
+import { sampler, splitImages } from '../../../src/probes/split.js';
 
 function protocol(name: string): ClassificationProtocol {
   const file = join(import.meta.dirname, '../../../benchmarks/protocols', `${name}.yaml`);

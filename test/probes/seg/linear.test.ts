@@ -5,9 +5,9 @@ import { OnnxEngine } from '../../../src/engine/onnx/session.js';
 import type { Engine } from '../../../src/engine/program.js';
 import { rowsInMemory } from '../../../src/features/rows.js';
 import { type LinearRequest, selectLinear } from '../../../src/probes/seg/linear.js';
-import { type LinearProtocol, linearProtocolSchema } from '../../../src/probes/seg/linear_protocol.js';
-import { packTraining, unpackTraining } from '../../../src/probes/seg/linear_state.js';
+import type { LinearProtocol } from '../../../src/probes/seg/linear_protocol.js';
 import { patchPixels } from '../../../src/probes/seg/patch_labels.js';
+import type { Piece } from '../../../src/probes/state.js';
 
 const [rows, columns, patch, width, classes] = [3, 5, 4, 8, 4];
 const IGNORED = 255;
@@ -93,11 +93,11 @@ const request = (more: Partial<LinearRequest> = {}): LinearRequest => ({
 
 /** A state in memory. */
 function memory() {
-  const kept = new Map<string, Uint8Array>();
+  const kept = new Map<string, Piece>();
   return {
     kept,
     load: async (name: string) => kept.get(name),
-    save: async (name: string, bytes: Uint8Array) => void kept.set(name, bytes),
+    save: async (name: string, piece: Piece) => void kept.set(name, piece),
   };
 }
 
@@ -142,9 +142,6 @@ describe('the linear segmentation head', () => {
     const again = await selectLinear(request({ state, onProgress: (text) => steps.push(text) }), protocol);
     expect(again.model).toEqual(whole.model);
     expect(steps).not.toContain('linear: training');
-    await expect(selectLinear(request({ state, seed: 8 }), protocol)).rejects.toThrow(
-      /of another evaluation/,
-    );
   });
 
   it('pays no heed to ignored pixels', async () => {
@@ -171,21 +168,4 @@ describe('the linear segmentation head', () => {
       'every linear segmentation head diverged: lower the learning rates',
     );
   });
-});
-
-it('a saved training is unpacked from any place in memory, and refused when it is damaged', () => {
-  const state = { step: 3, tensors: { a: Float32Array.of(1, 2.5), losses: Float32Array.of(Number.NaN) } };
-  const bytes = packTraining('x', state);
-  const shifted = new Uint8Array(bytes.length + 1);
-  shifted.set(bytes, 1);
-  expect(unpackTraining('x', shifted.subarray(1))).toEqual(state);
-  expect(() => unpackTraining('y', bytes)).toThrow(/damaged or of another evaluation/);
-  expect(() => unpackTraining('x', bytes.subarray(0, -1))).toThrow(/damaged or of another evaluation/);
-});
-
-it('the protocol has no defaults, and a warm-up that ends before the training', () => {
-  expect(linearProtocolSchema.parse(protocol)).toEqual(protocol);
-  const { init_std: _, ...less } = protocol;
-  expect(() => linearProtocolSchema.parse(less)).toThrow(/init_std/);
-  expect(() => linearProtocolSchema.parse({ ...protocol, warmup_steps: 60 })).toThrow(/warmup_steps/);
 });
