@@ -3,6 +3,7 @@
 export { decodeImage, decodeLabelMap, encodePng, renderSvg } from './decode/pixels.js';
 export {
   type Box,
+  type DepthMap,
   type LabelMap,
   type RawImage,
   resizeAndCenterCrop,

@@ -9,6 +9,11 @@ const GREYSCALE = 0;
 const PALETTE = 3;
 const KINDS: Record<number, string> = { 2: 'colour', 4: 'greyscale with alpha', 6: 'colour with alpha' };
 
+const KIND = { 'label map': 'palette or greyscale PNG, one label', 'depth map': 'greyscale PNG, one depth' };
+
+/** What the numbers stand for. */
+export type MapKind = keyof typeof KIND;
+
 /** A greyscale PNG file without palette, transparency and profiles; each grey level is a stored number. */
 export interface StoredNumbers {
   /** Bits of a number: 1, 2, 4, 8 or 16. A decoder to 8 bits multiplies those of fewer by 255 / (2^bits - 1). */
@@ -21,14 +26,14 @@ export interface StoredNumbers {
 }
 
 /**
- * Takes the file `path` with the content `bytes` as stored numbers: palette indices or grey levels, whatever the colours are.
+ * Takes the file `path` with the content `bytes` as the stored numbers of a map: palette indices or grey levels, whatever the colours are.
  * The compressed pixels are handed on as they are; only the header changes (PNG specification, third edition, sections 5 and 11.2).
  * Throws DataError for files that are no PNG, are cut short or damaged, store colours, or have more than MOST_PIXELS.
  */
-export function storedNumbers(path: string, bytes: Buffer): StoredNumbers {
+export function storedNumbers(path: string, bytes: Buffer, what: MapKind): StoredNumbers {
   const wrong = (what: string): DataError => new DataError(`${shown(path)} ${what}`, { file: path });
   if (!bytes.subarray(0, 8).equals(SIGNATURE)) {
-    throw wrong('is no PNG file: label maps are palette or greyscale PNG, one label a pixel');
+    throw wrong(`is no PNG file: ${what}s are ${KIND[what]} a pixel`);
   }
   const kept: Buffer[] = [SIGNATURE];
   const stored: StoredNumbers = { bits: 0, png: SIGNATURE };
@@ -46,7 +51,7 @@ export function storedNumbers(path: string, bytes: Buffer): StoredNumbers {
       if (chunk.length !== 25) throw wrong('cannot be decoded: its header is damaged');
       checkPixels(path, { width: chunk.readUInt32BE(8), height: chunk.readUInt32BE(12) });
       stored.bits = chunk[16]!;
-      kept.push(greyHeader(chunk, wrong));
+      kept.push(greyHeader(chunk, what, wrong));
       coloured = chunk[17] === PALETTE;
     } else if (type === 'IDAT' || type === 'IEND') {
       kept.push(chunk);
@@ -65,11 +70,11 @@ export function storedNumbers(path: string, bytes: Buffer): StoredNumbers {
 const critical = (type: string): boolean => /^[A-Z]/.test(type);
 
 /** The header chunk with its colour type set to greyscale and its checksum renewed. */
-function greyHeader(chunk: Buffer, wrong: (what: string) => DataError): Buffer {
+function greyHeader(chunk: Buffer, what: MapKind, wrong: (what: string) => DataError): Buffer {
   const type = chunk[17]!;
   if (type !== GREYSCALE && type !== PALETTE) {
     throw wrong(
-      `is no label map: a ${KINDS[type] ?? 'strange'} PNG; expected palette or greyscale, one label a pixel`,
+      `is no ${what}: a ${KINDS[type] ?? 'strange'} PNG; expected ${KIND[what].replace(' PNG', '')} a pixel`,
     );
   }
   const header = Buffer.from(chunk);

@@ -1,12 +1,13 @@
-// The only door to sharp: image files to RGB bytes or label maps, RGB bytes and charts to PNG.
+// The only door to sharp: image files to RGB bytes, label maps or depth maps, RGB bytes and charts to PNG.
 
 import { readRegular } from '../../base/files/read.js';
 import { shown } from '../../base/text.js';
 import { DataError } from '../../errors.js';
 import { inksToRgb, narrowDeep, narrowFloats, type ValueRange } from './bit_depth.js';
 import { type ImageHeader, MOST_BYTES, MOST_PIXELS, readHeader } from './header.js';
-import { storedNumbers } from './label_png.js';
-import type { LabelMap, RawImage } from './resample.js';
+import { type MapKind, storedNumbers } from './label_png.js';
+import { readNpy } from './npy.js';
+import type { DepthMap, LabelMap, RawImage } from './resample.js';
 import { exifOrientation } from './tiff.js';
 
 let loaded: Promise<typeof import('sharp').default> | undefined;
@@ -96,19 +97,23 @@ function toBytes(name: string, { values }: ImageHeader, data: Uint8Array, range?
     : narrowFloats(name, new Float32Array(buffer), range);
 }
 
-/**
- * Decodes a label map from a PNG file: the palette indices, or the grey levels, as they are stored (1, 2, 4, 8 or 16 bits, interlaced
- * or not; a 1-bit grey file holds the labels 0 and 1). What colours a palette has, and any transparency, does not matter.
- * Throws DataError for files that cannot be read, store colours or alpha, or hold a label over 255.
- */
-export async function decodeLabelMap(path: string): Promise<LabelMap & { orientation: number }> {
-  const { bits, png, palette, exif } = storedNumbers(path, readRegular(path, MOST_BYTES));
+/** The numbers of a PNG file as it stores them [height, width], with what else it says. */
+interface DecodedNumbers {
+  data: Uint8Array | Uint16Array;
+  height: number;
+  width: number;
+  /** The EXIF orientation, 1 to 8. */
+  orientation: number;
+  palette?: Buffer | undefined;
+}
+
+async function decodeNumbers(path: string, what: MapKind): Promise<DecodedNumbers> {
+  const { bits, png, palette, exif } = storedNumbers(path, readRegular(path, MOST_BYTES), what);
   const sharp = await loadSharp();
-  const space = bits === 16 ? 'grey16' : 'b-w';
   let decoded: { data: Buffer; info: { width: number; height: number; channels: number } };
   try {
     decoded = await sharp(png, { failOn: 'truncated', limitInputPixels: MOST_PIXELS })
-      .toColourspace(space)
+      .toColourspace(bits === 16 ? 'grey16' : 'b-w')
       .raw({ depth: bits === 16 ? 'ushort' : 'uchar' })
       .toBuffer({ resolveWithObject: true });
   } catch (error) {
@@ -116,10 +121,68 @@ export async function decodeLabelMap(path: string): Promise<LabelMap & { orienta
   }
   const { data, info } = decoded;
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const labels = toLabels(path, bytes, bits);
-  const orientation = exif ? exifOrientation(exif) : 1;
-  const map = { data: labels, height: info.height, width: info.width, orientation };
+  const unit = 255 / (2 ** bits - 1); // of a number with less than 8 bits
+  const numbers =
+    bits === 16
+      ? new Uint16Array(bytes.slice().buffer)
+      : bits === 8
+        ? bytes
+        : bytes.map((level) => level / unit);
+  const { height, width } = info;
+  return { data: numbers, height, width, orientation: exif ? exifOrientation(exif) : 1, palette };
+}
+
+/**
+ * Decodes a label map from a PNG file: the palette indices, or the grey levels, as they are stored (1, 2, 4, 8 or 16 bits, interlaced
+ * or not; a 1-bit grey file holds the labels 0 and 1). What colours a palette has, and any transparency, does not matter.
+ * Throws DataError for files that cannot be read, store colours or alpha, or hold a label over 255.
+ */
+export async function decodeLabelMap(path: string): Promise<LabelMap & { orientation: number }> {
+  const { data, height, width, orientation, palette } = await decodeNumbers(path, 'label map');
+  const highest = data instanceof Uint16Array ? data.reduce((a, b) => Math.max(a, b), 0) : 0;
+  if (highest > 255) {
+    throw new DataError(
+      `${shown(path)} holds label ${highest} in 16 bits; labels from 0 to 255 are supported`,
+      { file: path },
+    );
+  }
+  const labels = data instanceof Uint16Array ? Uint8Array.from(data) : data;
+  const map = { data: labels, height, width, orientation };
   return palette ? { ...map, colours: coloursOf(labels, palette) } : map;
+}
+
+/**
+ * Decodes a depth map: a greyscale PNG file or a NumPy array (.npy, see readNpy), times `scale` metres a unit. What is not above 0, or no number,
+ * becomes 0: nothing was measured there. Throws DataError for files that cannot be read, store colours, or measure nothing at all.
+ */
+export async function decodeDepthMap(
+  path: string,
+  scale: number,
+): Promise<DepthMap & { orientation: number }> {
+  const stored = path.toLowerCase().endsWith('.npy')
+    ? { ...readNpy(path, readRegular(path, MOST_BYTES)), orientation: 1, palette: undefined }
+    : await decodeNumbers(path, 'depth map');
+  const { height, width, orientation } = stored;
+  if (stored.palette) {
+    throw new DataError(`${shown(path)} is no depth map: a PNG with a palette; expected greyscale`, {
+      file: path,
+    });
+  }
+  const data = new Float32Array(height * width);
+  let measured = false;
+  for (let p = 0; p < data.length; p++) {
+    const metres = stored.data[p]! * scale;
+    if (!(metres > 0 && metres < Number.POSITIVE_INFINITY)) continue;
+    data[p] = metres;
+    measured = true;
+  }
+  if (!measured) {
+    throw new DataError(
+      `${shown(path)} measures no depth: no pixel is above 0; remove it together with its image`,
+      { file: path },
+    );
+  }
+  return { data, height, width, orientation };
 }
 
 /** The palette's colours of the labels that occur. */
@@ -131,26 +194,6 @@ function coloursOf(labels: Uint8Array, palette: Uint8Array): Uint8Array<ArrayBuf
     else if (colours[4 * label + 3]) colours.set(palette.subarray(3 * label, 3 * label + 3), 4 * label);
   }
   return colours;
-}
-
-/** Decoded grey levels as the numbers that the file stores. */
-function toLabels(path: string, bytes: Uint8Array, bits: number): Uint8Array {
-  if (bits === 8) return bytes;
-  if (bits < 8) {
-    const unit = 255 / (2 ** bits - 1);
-    return bytes.map((level) => level / unit);
-  }
-  const wide = new Uint16Array(bytes.slice().buffer);
-  const highest = wide.reduce((a, b) => Math.max(a, b), 0);
-  if (highest > 255) {
-    throw new DataError(
-      `${shown(path)} holds label ${highest} in 16 bits; labels from 0 to 255 are supported`,
-      {
-        file: path,
-      },
-    );
-  }
-  return Uint8Array.from(wide);
 }
 
 /** Bytes in which most files have their header. */

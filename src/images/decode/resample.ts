@@ -17,6 +17,13 @@ export interface LabelMap {
   colours?: Uint8Array<ArrayBuffer>;
 }
 
+/** Metres from the camera, laid out [height, width]; 0 where nothing was measured. */
+export interface DepthMap {
+  data: Float32Array;
+  height: number;
+  width: number;
+}
+
 /** A box of whole pixels inside an image. */
 export interface Box {
   top: number;
@@ -132,26 +139,26 @@ function claim({ first, taps }: Weights, start: number, length: number): [start:
 }
 
 /**
- * Resizes a label map (or a box of it) to [outHeight, outWidth], keeping labels whole.
- * The same labels as Pillow's `im.crop(box).resize(size, NEAREST)`, whose positions are running sums, not products.
+ * Resizes a label or depth map (or a box of it) to [outHeight, outWidth], keeping labels and depths whole.
+ * The same values as Pillow's `im.crop(box).resize(size, NEAREST)`, whose positions are running sums, not products.
  */
-export function resizeNearest(
-  map: LabelMap,
+export function resizeNearest<M extends LabelMap | DepthMap>(
+  map: M,
   outHeight: number,
   outWidth: number,
   box: Box = { top: 0, left: 0, height: map.height, width: map.width },
   mirror = false,
-): LabelMap {
+): M {
   checkBox(map, box);
   const rows = nearestPositions(box.height, outHeight);
   const columns = nearestPositions(box.width, outWidth);
   if (mirror) columns.reverse();
-  const data = new Uint8Array(outHeight * outWidth);
+  const data = new (map.data.constructor as new (length: number) => M['data'])(outHeight * outWidth);
   for (let y = 0; y < outHeight; y++) {
     const from = (box.top + rows[y]!) * map.width + box.left;
     for (let x = 0; x < outWidth; x++) data[y * outWidth + x] = map.data[from + columns[x]!]!;
   }
-  return { data, height: outHeight, width: outWidth };
+  return { data, height: outHeight, width: outWidth } as M;
 }
 
 function nearestPositions(inSize: number, outSize: number): Int32Array {

@@ -42,6 +42,6 @@ parentPort!.on('message', async ({ request, index }: ReaderRequest) => {
     answer = { request, error: packError(error) };
   }
   const parts = 'result' in answer ? Object.values(answer.result) : [];
-  const buffers = parts.flatMap((part) => (part instanceof Uint8Array ? [part.buffer as ArrayBuffer] : []));
+  const buffers = parts.flatMap((part) => (ArrayBuffer.isView(part) ? [part.buffer as ArrayBuffer] : []));
   parentPort!.postMessage(answer, buffers);
 });

@@ -4,6 +4,7 @@ import { DataError, UsageError } from '../../errors.js';
 import {
   type Box,
   centerBox,
+  type DepthMap,
   type LabelMap,
   type RawImage,
   resizeBicubic,
@@ -24,6 +25,8 @@ export type EvaluationTransform =
 export type EvaluationOptions = EvaluationTransform & {
   /** Whether to read the label map too. */
   labelMaps?: boolean;
+  /** Whether to read the depth map too. */
+  depthMaps?: boolean;
 };
 
 /** One image as an evaluation sees it. */
@@ -34,14 +37,15 @@ export interface EvaluationView {
   pixels: Uint8Array<ArrayBuffer>;
   /** Labels [height, width], where they were asked for. */
   labelMap?: Uint8Array<ArrayBuffer>;
+  /** Metres [height, width], 0 where nothing was measured, where depth was asked for. */
+  depthMap?: Float32Array<ArrayBuffer>;
   /** Colours of the whole label map (see LabelMap), where the file has a palette. */
   colours?: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * Reads image `i` at evaluation size: the image by Pillow's bicubic, its label map by Pillow's nearest, both through the same geometry.
- * Throws DataError for what cannot be read, for a label map of another size than its image, and for a source without label maps where
- * they are asked for; UsageError for a centre larger than the resized image.
+ * Reads image `i` at evaluation size: the image by Pillow's bicubic, its label or depth map by Pillow's nearest, both through the same geometry.
+ * Throws DataError for what cannot be read, for a map of another size than its image, and for a source without maps where they are asked for; UsageError for a centre larger than the resized image.
  */
 export async function readForEvaluation(
   source: ImageSource,
@@ -49,24 +53,32 @@ export async function readForEvaluation(
   options: EvaluationOptions,
 ): Promise<EvaluationView> {
   checkTransform(options);
-  if (options.labelMaps && !source.labelMap) {
-    throw new DataError(`${source.uri} has no label maps`, { source: source.uri });
+  const wanted = [options.labelMaps ? 'labelMap' : [], options.depthMaps ? 'depthMap' : []].flat() as (
+    | 'labelMap'
+    | 'depthMap'
+  )[];
+  for (const kind of wanted) {
+    if (!source[kind]) throw new DataError(`${source.uri} has no ${NAMES[kind]}s`, { source: source.uri });
   }
-  const [image, map] = await Promise.all([
-    source.read(i),
-    options.labelMaps ? source.labelMap!(i) : undefined,
-  ]);
-  if (map && (map.height !== image.height || map.width !== image.width)) {
-    throw new DataError(
-      `The label map of ${source.name(i)} is ${map.width} x ${map.height} pixels but the image is ${image.width} x ${image.height}`,
-      { source: source.uri, index: i },
-    );
+  const [image, ...maps] = await Promise.all([source.read(i), ...wanted.map((kind) => source[kind]!(i))]);
+  const view: EvaluationView = {
+    index: i,
+    pixels: transformImage(image, options).data as Uint8Array<ArrayBuffer>,
+  };
+  for (const [at, map] of maps.entries()) {
+    if (map.height !== image.height || map.width !== image.width) {
+      throw new DataError(
+        `The ${NAMES[wanted[at]!]} of ${source.name(i)} is ${map.width} x ${map.height} pixels but the image is ${image.width} x ${image.height}`,
+        { source: source.uri, index: i },
+      );
+    }
+    if ('colours' in map && map.colours) view.colours = map.colours;
+    Object.assign(view, { [wanted[at]!]: transformMap(map, options).data });
   }
-  const pixels = transformImage(image, options).data as Uint8Array<ArrayBuffer>;
-  if (!map) return { index: i, pixels };
-  const labelMap = transformMap(map, options).data as Uint8Array<ArrayBuffer>;
-  return { index: i, pixels, labelMap, ...(map.colours && { colours: map.colours }) };
+  return view;
 }
+
+const NAMES = { labelMap: 'label map', depthMap: 'depth map' };
 
 /** Throws UsageError for a centre that is larger than the resized image. */
 export function checkTransform(options: EvaluationTransform): void {
@@ -83,7 +95,7 @@ function transformImage(image: RawImage, options: EvaluationTransform): RawImage
   return resizeBicubic(image, resized.height, resized.width, undefined, false, box);
 }
 
-function transformMap(map: LabelMap, options: EvaluationTransform): LabelMap {
+function transformMap(map: LabelMap | DepthMap, options: EvaluationTransform): LabelMap | DepthMap {
   const { resized, box } = geometry(map, options);
   const whole = resizeNearest(map, resized.height, resized.width);
   return box ? resizeNearest(whole, box.height, box.width, box) : whole; // of equal size: a crop

@@ -5,8 +5,9 @@ import { join, resolve } from 'node:path';
 import { DataError } from '../../errors.js';
 import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
 import { readText } from './files/label_file.js';
-import { labelMapSource, listTwo, pairFiles } from './files/label_maps.js';
+import { labelMapSource } from './files/label_maps.js';
 import { checkFolder, isFolder, listNames, sameForm } from './files/listing.js';
+import { listTwo, pairFiles } from './files/map_files.js';
 import { quoted } from './files/parts.js';
 import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
 

@@ -6,6 +6,8 @@ import type { SourceKind } from '../source.js';
 import { type IdxData, readIdx } from './idx.js';
 import { cutGarment, type Garment, halveGarment } from './scenes/garments.js';
 import {
+  depthsOf,
+  emptyScene,
   footprint,
   type Placement,
   placeObjects,
@@ -103,8 +105,9 @@ function drawScene(garments: IdxData, options: SceneOptions, i: number): Scene {
   const { size, difficulty } = options;
   const random = sceneStream(options, i);
   const { chosen, places } = planScene(random, garments, options);
-  const pixels = new Uint8ClampedArray(size * size * 3);
-  const labels = new Uint8Array(size * size);
+  const depths = depthsOf(places, size);
+  const scene = emptyScene(size);
+  const { pixels } = scene;
   paintBackground(pixels, size, random, background(difficulty), sceneScratch(size));
   dim(pixels, mix(DARKEST, 1, disguise(difficulty)));
   for (let k = chosen.length - 1; k >= 0; k--) {
@@ -112,21 +115,21 @@ function drawScene(garments: IdxData, options: SceneOptions, i: number): Scene {
     const place = places[k]!;
     let garment = cutGarment(garments.images, index * garments.height * garments.width, garments.width);
     if (place.extent < 0.6 * garments.width) garment = halveGarment(garment);
-    drawGarment(pixels, labels, options, garment, place, garments.labels[index]! + 1, random);
+    drawGarment(scene, options, garment, place, garments.labels[index]! + 1, depths[k]!, random);
   }
   fade(pixels, disguise(difficulty));
   addPixelNoise(pixels, random, random.uniform(1, 6));
-  return { pixels, labels };
+  return scene;
 }
 
 /** Draws a garment in a colour that stands out from what it covers, perhaps mirrored, by bilinear interpolation. */
 function drawGarment(
-  pixels: Uint8ClampedArray,
-  labels: Uint8Array,
+  { pixels, labels, depths }: Scene,
   { size, difficulty }: SceneOptions,
   garment: Garment,
   place: Placement,
   label: number,
+  depth: number,
   random: Random,
 ): void {
   const { side, alpha, shade } = garment;
@@ -166,7 +169,9 @@ function drawGarment(
       pixels[p] = pixels[p]! + (red * tone - pixels[p]!) * cover;
       pixels[p + 1] = pixels[p + 1]! + (green * tone - pixels[p + 1]!) * cover;
       pixels[p + 2] = pixels[p + 2]! + (blue * tone - pixels[p + 2]!) * cover;
-      if (cover > 0.5) labels[pixel] = label;
+      if (cover <= 0.5) continue;
+      labels[pixel] = label;
+      depths[pixel] = depth;
     }
   }
 }

@@ -5,6 +5,7 @@ import { ade20k } from './ade20k.js';
 import { fashionScenes } from './fashion_scenes.js';
 import { folder } from './folder.js';
 import { idx } from './idx.js';
+import { nyu } from './nyu.js';
 import { pairs } from './pairs.js';
 import { synthetic } from './synthetic.js';
 import { parseSourceUri } from './uri.js';
@@ -19,6 +20,7 @@ export const SOURCES: Readonly<Record<string, SourceKind>> = {
   ade20k,
   voc,
   pairs,
+  nyu,
 };
 
 /**

@@ -1,25 +1,28 @@
-// `pairs:IMAGES,LABELS`: anyone's images and label maps, in two folders with the same names.
+// `pairs:IMAGES,MAPS`: anyone's images and their label maps or depth maps, in two folders with the same names.
 
 import { join, relative, resolve } from 'node:path';
 import { shown } from '../../base/text.js';
 import { DataError, UsageError } from '../../errors.js';
 import type { ImageSource, LeftOut, SourceKind, SourceOptions, SourceUri, Split } from '../source.js';
+import { depthMapSource } from './files/depth_maps.js';
 import { HOLD_OUT_OPTIONS, heldOut, holdOutOption, holdOutSettings } from './files/hold_out.js';
 import { problem, readText } from './files/label_file.js';
-import { labelMapSource, pairFiles } from './files/label_maps.js';
+import { labelMapSource } from './files/label_maps.js';
 import { checkFolder, listFolder, sameForm } from './files/listing.js';
+import { MAP_FILES, pairFiles } from './files/map_files.js';
 import { askedPart, choosePart, findParts, isDivided, lacksPart, PART_OPTIONS } from './files/parts.js';
 import { canonicalUri, numberOption, RANGE_OPTION, rangeOption } from './uri.js';
 
 export const pairs: SourceKind = {
-  reads: 'two folders: images, and label maps (PNG) of the same names',
-  place: 'IMAGES,LABELS',
+  reads: 'two folders: images, and label maps (PNG) or depth maps (PNG, .npy) of the same names',
+  place: 'IMAGES,MAPS',
   example: 'pairs:/data/images,/data/labels?classes=21&ignore=255',
   options: {
     ...PART_OPTIONS,
     classes: 'N: labels go from 0 to N - 1',
     names: 'a file with the name of a label a line, from 0 on; it stands for classes',
     ignore: 'labels that no score counts, joined by commas; 255 where it is not given',
+    depth: 'METRES: the maps hold depth in units of so many metres, such as 0.001 for millimetres',
     ...HOLD_OUT_OPTIONS,
     ...RANGE_OPTION,
   },
@@ -29,7 +32,8 @@ export const pairs: SourceKind = {
 /**
  * Opens two folders whose files have the same paths but for the ending: images of any kind that can be decoded, label maps as PNG.
  * `classes=N` says that labels go from 0 to N - 1, `names=FILE` names them, one a line from label 0 on; one of the two is needed.
- * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). `train/`, `val/` and `test/` inside both folders are splits (in
+ * `ignore=0,255` are the labels that no score counts (default 255, `ignore=` for none). With `depth=0.001` instead the maps hold depth in units of so many
+ * metres: greyscale PNG of up to 16 bits or NumPy arrays, 0 where nothing was measured (see decodeDepthMap). `train/`, `val/` and `test/` inside both folders are splits (in
  * any case, see findParts); without them there is one, `all`, of which `holdout=0.2` makes two. Names are compared in one Unicode form.
  * `range=0,4095` says which values of images of 16 bits or floats are black and white. Throws UsageError for bad options, DataError for files that do not match.
  */
@@ -38,12 +42,14 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
   const holdOut = holdOutOption(uri);
   if (places.length !== 2 || places.includes('')) {
     throw new UsageError(
-      `Image source '${uri.text}' must name two folders joined by one comma, pairs:IMAGES,LABELS (a comma of a name is written %2C)`,
+      `Image source '${uri.text}' must name two folders joined by one comma, pairs:IMAGES,MAPS (a comma of a name is written %2C)`,
     );
   }
+  const depth = depthOption(uri);
+  const kind = depth === undefined ? 'label map' : 'depth map';
   const ignoreLabels = ignoreOption(uri);
   const range = rangeOption(uri);
-  const classes = await classNames(uri);
+  const classes = depth === undefined ? await classNames(uri) : undefined;
   const [imageRoot, mapRoot] = places.map((place) => resolve(place)) as [string, string];
   await checkFolder(imageRoot);
   await checkFolder(mapRoot);
@@ -55,14 +61,14 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
     );
   }
   const split = holdOut ? (found.asked ?? 'train') : found.split;
-  const listed = [await listFolder(images), await listFolder(maps)] as const;
+  const listed = [await listFolder(images), await listFolder(maps, MAP_FILES[kind].endings)] as const;
   const files = { images: listed[0].files, maps: listed[1].files };
   if (files.images.length === 0 && files.maps.length === 0) {
     throw new DataError(`${shown(images)} and ${shown(maps)} hold no images`, { images, label_maps: maps });
   }
   const mapsFrom = relative(images, maps);
   const names = uri.query.get('names');
-  const all = pairFiles({ images, maps }, files);
+  const all = pairFiles({ images, maps }, files, undefined, kind);
   const chosen = holdOut
     ? heldOut(
         all.map(({ image }) => image),
@@ -75,12 +81,13 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
     throw new DataError(`${uri.text} leaves no ${split} images of ${all.length}: change holdout`);
   }
   const held = holdOutSettings(holdOut);
-  const made = labelMapSource({
+  const made = {
     uri: canonicalUri('pairs', [imageRoot, mapRoot], {
       split: holdOut ? split : found.name,
-      classes: names === undefined ? classes.length : undefined,
+      depth,
+      classes: names === undefined ? classes?.length : undefined,
       names: names === undefined ? undefined : resolve(names),
-      ignore: ignoreLabels.join(','),
+      ignore: classes && ignoreLabels.join(','),
       parts: uri.query.get('parts'),
       range: range?.join(','),
       ...held,
@@ -88,14 +95,13 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
     split,
     root: images,
     pairs: chosen.map(({ image, map }) => ({ image, map: join(mapsFrom, map) })),
-    classes,
-    ignoreLabels,
     range,
-  });
+  };
+  const source = classes ? labelMapSource({ ...made, classes, ignoreLabels }) : depthMapSource(made, depth!);
   return {
-    ...made,
+    ...source,
     leftOut: [...beside, ...listed[0].leftOut, ...listed[1].leftOut],
-    settings: { ...made.settings, ...held },
+    settings: { ...source.settings, ...held },
   };
 }
 
@@ -138,6 +144,19 @@ async function findSplit(
   return { split, images: join(imageRoot, images), maps: join(mapRoot, maps), beside, name };
 }
 
+/** Metres a unit of the depth maps, where there are such. */
+function depthOption(uri: SourceUri): number | undefined {
+  if (!uri.query.has('depth')) return undefined;
+  const other = ['classes', 'names', 'ignore'].find((key) => uri.query.has(key));
+  const metres = numberOption(uri, 'depth', 0, { low: 0, high: Number.MAX_VALUE, whole: false });
+  if (other === undefined && metres > 0) return metres;
+  throw new UsageError(
+    other === undefined
+      ? `Image source '${uri.text}' has depth=0; it must be the metres of a unit, such as 0.001 for depth in millimetres`
+      : `Image source '${uri.text}' has depth and ${other}: its maps hold depth or labels, leave out one`,
+  );
+}
+
 function ignoreOption(uri: SourceUri): number[] {
   const text = uri.query.get('ignore') ?? '255';
   const labels = text
@@ -157,7 +176,7 @@ async function classNames(uri: SourceUri): Promise<string[]> {
   const file = uri.query.get('names');
   if ((file === undefined) === !uri.query.has('classes')) {
     throw new UsageError(
-      `Image source '${uri.text}' must say which labels there are: classes=N (labels 0 to N - 1) or names=FILE (one name a line), one of the two`,
+      `Image source '${uri.text}' must say which labels there are: classes=N (labels 0 to N - 1) or names=FILE (one name a line), one of the two; or depth=METRES for depth maps`,
     );
   }
   if (file === undefined) {

@@ -4,6 +4,8 @@ import { type Random, stream } from '../../base/random.js';
 import { UsageError } from '../../errors.js';
 import type { SourceKind } from '../source.js';
 import {
+  depthsOf,
+  emptyScene,
   footprint,
   type Placement,
   placeObjects,
@@ -98,26 +100,27 @@ function drawScene(options: SceneOptions, i: number): Scene {
     extents.push(extents[0]! * random.uniform(0.5, 0.85));
   }
   const places = placeObjects(random, size, extents, Math.PI * d);
-  const pixels = new Uint8ClampedArray(size * size * 3);
-  const labels = new Uint8Array(size * size);
+  const depths = depthsOf(places, size);
+  const scene = emptyScene(size);
+  const { pixels } = scene;
   const style = { patterned: 0.6 * d, split: 0.6 * d, contrast: 60 + 200 * d };
   paintBackground(pixels, size, random, style, sceneScratch(size));
   dim(pixels, mix(DARKEST, 1, hidden));
   for (let k = kinds.length - 1; k >= 0; k--)
-    drawObject(pixels, labels, options, random, kinds[k]!, places[k]!);
+    drawObject(scene, options, random, kinds[k]!, places[k]!, depths[k]!);
   fade(pixels, hidden);
   addPixelNoise(pixels, random, random.uniform(1, 3 + 10 * d));
-  return { pixels, labels };
+  return scene;
 }
 
 /** Draws one object in two colours of its own, the pattern turned independently of the shape. */
 function drawObject(
-  pixels: Uint8ClampedArray,
-  labels: Uint8Array,
+  { pixels, labels, depths }: Scene,
   { size, difficulty }: SceneOptions,
   random: Random,
   kind: number,
   place: Placement,
+  depth: number,
 ): void {
   const decoy = kind === DECOY;
   const shape = SHAPES[decoy ? random.int(SHAPES.length) : Math.floor(kind / PATTERNS.length)]!;
@@ -148,7 +151,9 @@ function drawObject(
         const p = pixel * 3 + c;
         pixels[p] = pixels[p]! + (low[c]! + (high[c]! - low[c]!) * t - pixels[p]!) * cover;
       }
-      if (cover > 0.5) labels[pixel] = kind + 1; // a decoy covers what is behind it
+      if (cover <= 0.5) continue;
+      labels[pixel] = kind + 1; // a decoy covers what is behind it
+      depths[pixel] = depth;
     }
   }
 }

@@ -6,8 +6,9 @@ import { basename, join, resolve } from 'node:path';
 import { DataError, UsageError } from '../../errors.js';
 import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
 import { problem, readText } from './files/label_file.js';
-import { labelMapSource, listTwo, pairFiles } from './files/label_maps.js';
+import { labelMapSource } from './files/label_maps.js';
 import { checkFolder, isFolder, sameForm, stemOf } from './files/listing.js';
+import { listTwo, pairFiles } from './files/map_files.js';
 import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
 
 export const voc: SourceKind = {

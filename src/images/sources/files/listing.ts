@@ -96,11 +96,14 @@ export interface Listing {
 const REPEATS = { folders: 1000, entries: 1_000_000 };
 
 /**
- * Lists the image files below `part`. Links are followed, though not in circles; hidden names, folders of systems (`@eaDir`, `__MACOSX`),
+ * Lists the image files below `part`, those with one of the `endings`. Links are followed, though not in circles; hidden names, folders of systems (`@eaDir`, `__MACOSX`),
  * other kinds of files and links to nowhere are counted. Throws DataError for a folder that cannot be listed, and for links that show the same
  * folders again and again.
  */
-export async function listFolder(part: string): Promise<Listing> {
+export async function listFolder(
+  part: string,
+  endings: ReadonlySet<string> = IMAGE_ENDINGS,
+): Promise<Listing> {
   const files: string[] = [];
   const folders: string[] = [];
   const labelFiles: string[] = [];
@@ -141,7 +144,7 @@ export async function listFolder(part: string): Promise<Listing> {
         passed.hidden!.push(path);
       } else {
         const ending = extname(entry.name).toLowerCase();
-        const image = IMAGE_ENDINGS.has(ending);
+        const image = endings.has(ending);
         if (image && kind.isFile()) files.push(path);
         else if (/^labels\.(csv|txt)$/.test(path)) labelFiles.push(path);
         else passed[image ? 'special' : OTHER_IMAGES.has(ending) ? 'images' : 'other']!.push(path);
