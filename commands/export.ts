@@ -1,5 +1,6 @@
 // capi export: an encoder as an ONNX or safetensors file.
 import { Args, Flags } from '@oclif/core';
+import { shown } from '../src/base/text.js';
 import { BaseCommand } from '../src/cli/base.js';
 
 export default class Export extends BaseCommand<typeof Export> {
@@ -35,7 +36,25 @@ export default class Export extends BaseCommand<typeof Export> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(Export);
-    const { runExport } = await import('../src/cli/run_export.js');
-    return runExport({ encoder: args.encoder, ...flags, log: (text) => this.log(text) });
+    const { exportEncoder } = await import('../src/encoder/export.js');
+    const { parseSize, sizeText } = await import('../src/encoder/spec.js');
+    const { out, force, weights, threads, resolution } = flags;
+    const result = await exportEncoder(args.encoder, {
+      out,
+      force,
+      onMessage: (text) => this.logToStderr(text),
+      ...(weights ? { weights } : {}),
+      ...(threads ? { threads } : {}),
+      ...(resolution ? { size: parseSize(resolution, '--resolution') } : {}),
+    });
+    this.log(`${out}  ${(result.bytes / 1e6).toFixed(1)} MB, from ${result.encoder}`);
+    for (const note of result.notes) this.log(`note       ${shown(note)}`);
+    if (result.difference !== undefined) {
+      this.log(`${result.files[1]}  how to read it: capi eval ... ${out}`);
+      this.log(
+        `compared at ${sizeText(result.size!)} px: largest difference ${result.difference.toExponential(1)} of the largest value`,
+      );
+    }
+    return result;
   }
 }

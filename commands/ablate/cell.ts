@@ -1,6 +1,8 @@
 // capi ablate cell: one run of an ablation and its cells, for the processes that capi ablate and a cluster start.
 import { Args, Flags } from '@oclif/core';
+import type { JobReport } from '../../src/ablate/pool.js';
 import { BaseCommand } from '../../src/cli/base.js';
+import { interruptible } from '../../src/cli/signals.js';
 
 export default class AblateCell extends BaseCommand<typeof AblateCell> {
   static override hidden = true;
@@ -22,13 +24,40 @@ export default class AblateCell extends BaseCommand<typeof AblateCell> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(AblateCell);
-    const { runCell } = await import('../../src/cli/run_cell.js');
-    return runCell({
-      out: args.out,
-      run: args.run,
-      cells: flags.cell,
-      attached: flags.attached,
-      scheduled: flags.scheduled,
+    const { out, run } = args;
+    const { cell: cells, scheduled, attached } = flags;
+    const { work } = await import('../../src/ablate/worker.js');
+    const progress = this.progress<JobReport>(
+      ({ stage, done, total }) => `${stage} ${done}/${total}`,
+      (report) => report,
+      2000,
+    );
+    await interruptible(async (signal) => {
+      const stop = new AbortController();
+      const end = (reason: string): void => {
+        if (!stop.signal.aborted) stop.abort(reason);
+      };
+      signal.addEventListener('abort', () => end(String(signal.reason)), { once: true });
+      if (attached) process.stdin.on('close', () => end('the end of capi ablate')).resume();
+      const watch = {
+        signal: stop.signal,
+        onMessage: (text: string) => progress.message(text),
+        onProgress: (stage: string, done: number, total: number, left: number) =>
+          progress.report({
+            run,
+            stage,
+            done,
+            total,
+            seconds_left: Number.isFinite(left) ? Math.round(left) : null,
+          }),
+      };
+      try {
+        await work({ out, run, cells, scheduled }, watch);
+      } finally {
+        if (attached) process.stdin.destroy();
+        progress.end();
+      }
     });
+    return { run, cells };
   }
 }

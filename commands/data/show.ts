@@ -1,7 +1,10 @@
 // `capi data show`: what a source holds, and a contact sheet of it.
 
 import { Args, Flags } from '@oclif/core';
+import { shown } from '../../src/base/text.js';
 import { BaseCommand } from '../../src/cli/base.js';
+import { columns } from '../../src/cli/table.js';
+import type { Survey } from '../../src/inspect/source.js';
 
 export default class DataShow extends BaseCommand<typeof DataShow> {
   static override summary = 'Show what an image source holds, and write a contact sheet of it.';
@@ -27,9 +30,49 @@ export default class DataShow extends BaseCommand<typeof DataShow> {
     force: Flags.boolean({ description: 'overwrite the file if it exists' }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<Survey> {
     const { args, flags } = await this.parse(DataShow);
-    const { showSource } = await import('../../src/cli/show_source.js');
-    return showSource(args.source, { ...flags, log: (line) => this.log(line) });
+    const { surveySource } = await import('../../src/inspect/source.js');
+    const survey = await surveySource(args.source, flags);
+    print(survey, (line) => this.log(line));
+    return survey;
   }
+}
+
+function print(result: Survey, log: (line: string) => void): void {
+  const range = (extent: [number, number] | null): string =>
+    extent === null ? '?' : extent[0] === extent[1] ? `${extent[0]}` : `${extent[0]}-${extent[1]}`;
+  const three = (values: number[]): string => values.map((value) => value.toFixed(3)).join(' ');
+  const { sizes, channels, classes, unreadable } = result;
+  log(shown(result.source));
+  log(`split        ${result.split}`);
+  log(`images       ${result.images}`);
+  log(`height       ${range(sizes.height)}`);
+  log(`width        ${range(sizes.width)}`);
+  log(`mean         ${three(channels.mean)}  (of ${channels.images} images)`);
+  log(`std          ${three(channels.std)}`);
+  if (result.label_map_classes) {
+    const ignored = result.ignored_labels?.length ? `, not scored: ${result.ignored_labels.join(', ')}` : '';
+    log(`label map    ${result.label_map_classes.length} classes${ignored}`);
+  }
+  const { several, none } = result.labels ?? { several: 0, none: 0 };
+  if (several + none > 0) log(`labels       ${several} images have several, ${none} none`);
+  log(`classes      ${classes ? classes.length : 'none'}`);
+  if (classes) {
+    const rows = classes.map(({ name, images }, i) => [
+      `${i}`,
+      shown(name),
+      images === undefined ? '' : `${images}`,
+    ]);
+    log(columns([['label', 'class', 'images'], ...rows.slice(0, 50)]));
+    if (rows.length > 50) log(`… and ${rows.length - 50} more (--json has them all)`);
+  }
+  for (const { what, count, examples } of result.left_out) {
+    log(
+      `left out     ${count} ${what}: ${examples.map(shown).join(', ')}${count > examples.length ? ', …' : ''}`,
+    );
+  }
+  for (const remark of result.remarks) log(`note         ${shown(remark)}`);
+  for (const { problem } of unreadable) log(`unreadable   ${shown(problem ?? '')}`);
+  log(`${result.on_sheet} images on ${result.contact_sheet}`);
 }

@@ -1,15 +1,9 @@
 // The base of every command: --json, exit codes, errors as one line.
 
-import { Command, type Interfaces } from '@oclif/core';
+import { Command } from '@oclif/core';
 import { shown } from '../base/text.js';
 import { describeError, isSilent } from './failure.js';
-
-/** Parsed flags of a command class. */
-export type FlagsOf<T extends typeof Command> = Interfaces.InferredFlags<
-  (typeof BaseCommand)['baseFlags'] & T['flags']
->;
-/** Parsed arguments of a command class. */
-export type ArgsOf<T extends typeof Command> = Interfaces.InferredArgs<T['args']>;
+import { Progress } from './progress.js';
 
 /**
  * A command parses with `const { args, flags } = await this.parse(Name)`, calls one function of src (imported with
@@ -28,6 +22,16 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   /** A line of progress on standard error, shown likewise; silent under --json. */
   override logToStderr(message = ''): void {
     super.logToStderr('%s', message.split('\n').map(shown).join('\n'));
+  }
+
+  /** Progress of long work on standard error, as src/cli/progress.ts shows it; silent under --json. */
+  protected progress<R>(
+    line: (report: R) => string,
+    json: (report: R) => object,
+    everyMs?: number,
+  ): Progress<R> {
+    const sink = this.jsonEnabled() ? { write() {} } : process.stderr;
+    return new Progress(sink, line, json, everyMs);
   }
 
   /**

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { takeLock } from '../base/files/lock.js';
+import { checkWritable } from '../base/files/writable.js';
 import { giveName, partialName, writeFailure, writeWhole } from '../base/files/write.js';
 import { canonicalJson } from '../base/hash.js';
 import { stream } from '../base/random.js';
@@ -10,7 +11,7 @@ import type { StoredTensor } from '../base/safetensors.js';
 import { writeSigned } from '../base/signed_tensors.js';
 import { exportOnnx } from '../engine/onnx/export.js';
 import { OnnxEngine } from '../engine/onnx/session.js';
-import { EngineError, UsageError } from '../errors.js';
+import { DataError, EngineError, UsageError } from '../errors.js';
 import { studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { adapterFile, adapterYaml, digestLine } from './adapter.js';
@@ -55,12 +56,15 @@ const MOST_DIFFERENCE = 1e-4;
  * Exports the encoder that `text` names. An ONNX file takes `images`, normalised float32 [batch, 3, H, W] with an open batch, and
  * gives `global` [batch, E] (unless it is fused), `registers` [batch, R, D] and `feature_map` [batch, rows, columns, D]; it is run and compared with the
  * encoder before it gets its name.
- * @throws UsageError for a kind of encoder or file that cannot be exported, or a file that exists
+ * @throws UsageError for a kind of encoder or file that cannot be exported, or a file that exists; DataError for a folder that cannot be written
  */
 export async function exportEncoder(text: string, options: ExportOptions): Promise<ExportResult> {
   const { out, force = false } = options;
   const kind = /\.(onnx|safetensors)$/.exec(out)?.[1];
   if (!kind) throw new UsageError(`--out ${out}: accepted: FILE.onnx or FILE.safetensors`);
+  const folder = dirname(out);
+  if (!existsSync(folder)) throw new DataError(`cannot write ${out}: its folder ${folder} does not exist`);
+  await checkWritable(folder);
   const files = kind === 'onnx' ? [out, adapterFile(out)] : [out];
   const refuseExisting = (): void => {
     for (const file of files) {

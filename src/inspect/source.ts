@@ -1,8 +1,7 @@
-// The work of `capi data show`: survey a source, print it, write its contact sheet.
+// What a source of images holds: counts, classes, sizes, channel statistics, and a contact sheet.
 
 import { existsSync } from 'node:fs';
 import { writeWhole } from '../base/files/write.js';
-import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
 import {
   channelStats,
@@ -15,9 +14,8 @@ import {
   type Sample,
   sampleSource,
 } from '../images/index.js';
-import { columns } from './table.js';
 
-export interface ShowOptions {
+export interface SurveyOptions {
   split?: 'train' | 'test';
   /** Images on the sheet. */
   count: number;
@@ -25,13 +23,12 @@ export interface ShowOptions {
   out?: string;
   /** Whether an existing file may be overwritten. */
   force: boolean;
-  log(line: string): void;
 }
 
 const STATISTICS_IMAGES = 1000;
 
 /** Surveys the source that `uri` names. Throws UsageError when the file exists and `force` is not set, before any work. */
-export async function showSource(uri: string, options: ShowOptions): Promise<Survey> {
+export async function surveySource(uri: string, options: SurveyOptions): Promise<Survey> {
   const source = await openSource(uri, { split: options.split });
   const out = options.out ?? `data-${source.uri.split(':')[0]}-${source.split}.png`;
   if (existsSync(out) && !options.force) {
@@ -44,7 +41,7 @@ export async function showSource(uri: string, options: ShowOptions): Promise<Sur
   const unreadable = samples
     .filter(({ problem }) => problem)
     .map(({ index, problem }) => ({ name: source.name(index), problem }));
-  const result: Survey = {
+  return {
     source: source.uri,
     identity: await source.identity(),
     split: source.split,
@@ -59,9 +56,8 @@ export async function showSource(uri: string, options: ShowOptions): Promise<Sur
     remarks: [...(source.remarks ?? []), ...(source.unlabelled === undefined ? [] : [source.unlabelled])],
     unreadable,
     contact_sheet: out,
+    on_sheet: samples.length,
   };
-  print(result, samples.length, options.log);
-  return result;
 }
 
 function countLabels(source: ImageSource): { several: number; none: number } | undefined {
@@ -84,7 +80,7 @@ function sizesOf(source: ImageSource, samples: Sample[]) {
   };
 }
 
-/** What `capi data show --json` prints. */
+/** What a source holds, as far as its sampled images show. */
 export interface Survey {
   source: string;
   identity: string;
@@ -103,42 +99,6 @@ export interface Survey {
   remarks: string[];
   unreadable: { name: string; problem?: string }[];
   contact_sheet: string;
-}
-
-function print(result: Survey, sampled: number, log: (line: string) => void): void {
-  const range = (extent: [number, number] | null): string =>
-    extent === null ? '?' : extent[0] === extent[1] ? `${extent[0]}` : `${extent[0]}-${extent[1]}`;
-  const three = (values: number[]): string => values.map((value) => value.toFixed(3)).join(' ');
-  const { sizes, channels, classes, unreadable } = result;
-  log(shown(result.source));
-  log(`split        ${result.split}`);
-  log(`images       ${result.images}`);
-  log(`height       ${range(sizes.height)}`);
-  log(`width        ${range(sizes.width)}`);
-  log(`mean         ${three(channels.mean)}  (of ${channels.images} images)`);
-  log(`std          ${three(channels.std)}`);
-  if (result.label_map_classes) {
-    const ignored = result.ignored_labels?.length ? `, not scored: ${result.ignored_labels.join(', ')}` : '';
-    log(`label map    ${result.label_map_classes.length} classes${ignored}`);
-  }
-  const { several, none } = result.labels ?? { several: 0, none: 0 };
-  if (several + none > 0) log(`labels       ${several} images have several, ${none} none`);
-  log(`classes      ${classes ? classes.length : 'none'}`);
-  if (classes) {
-    const rows = classes.map(({ name, images }, i) => [
-      `${i}`,
-      shown(name),
-      images === undefined ? '' : `${images}`,
-    ]);
-    log(columns([['label', 'class', 'images'], ...rows.slice(0, 50)]));
-    if (rows.length > 50) log(`… and ${rows.length - 50} more (--json has them all)`);
-  }
-  for (const { what, count, examples } of result.left_out) {
-    log(
-      `left out     ${count} ${what}: ${examples.map(shown).join(', ')}${count > examples.length ? ', …' : ''}`,
-    );
-  }
-  for (const remark of result.remarks) log(`note         ${shown(remark)}`);
-  for (const { problem } of unreadable) log(`unreadable   ${shown(problem ?? '')}`);
-  log(`${sampled} images on ${result.contact_sheet}`);
+  /** Images on it. */
+  on_sheet: number;
 }
