@@ -1,6 +1,9 @@
 // capi report: the records of an ablation as tables and charts for a paper.
 import { Args, Flags } from '@oclif/core';
+import { shown } from '../src/base/text.js';
 import { BaseCommand } from '../src/cli/base.js';
+import { UsageError } from '../src/errors.js';
+import type { WrittenReport } from '../src/report/write.js';
 
 export default class Report extends BaseCommand<typeof Report> {
   static override summary = 'Tables, charts and a page from the records of an ablation.';
@@ -32,12 +35,23 @@ export default class Report extends BaseCommand<typeof Report> {
 
   async run(): Promise<object> {
     const { argv, flags } = await this.parse(Report);
-    const { runReport } = await import('../src/cli/run_report.js');
-    return runReport({
-      ...flags,
-      results: argv as string[],
-      mixed: flags['mixed-protocols'],
-      quiet: this.jsonEnabled(),
-    });
+    const folders = argv as string[];
+    const { renderSvg } = await import('../src/images/index.js');
+    const { formatsOf, writeReport } = await import('../src/report/write.js');
+    formatsOf(flags.format); // before anything is read
+    if (flags.out !== undefined && folders.length > 1)
+      throw new UsageError('--out is for one ablation: several are reported each in its own folder');
+    const reports: WrittenReport[] = [];
+    for (const folder of folders) {
+      const { written, text } = await writeReport(folder, {
+        ...flags,
+        mixed: flags['mixed-protocols'],
+        png: renderSvg,
+        onWait: (line) => this.logToStderr(line),
+      });
+      this.log(`${text}\nwritten to ${shown(written.out)}: ${written.files.join(', ')}`);
+      reports.push(written);
+    }
+    return { reports };
   }
 }

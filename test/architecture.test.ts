@@ -101,7 +101,7 @@ describe('levels', () => {
   });
 
   it('report reads results only', () => {
-    const readable = ['report', 'results', 'config', 'errors', 'base', 'tasks'];
+    const readable = ['report', 'results', 'scores', 'config', 'errors', 'base', 'shell', 'tasks'];
     const wrong = offences((file, { file: target }) =>
       unitOf(file) !== 'report' || target === undefined || readable.includes(unitOf(target))
         ? undefined

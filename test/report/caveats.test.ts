@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stream } from '../../src/base/random.js';
-import { runReport } from '../../src/cli/run_report.js';
+import { renderSvg } from '../../src/images/index.js';
+import { type WrittenReport, writeReport } from '../../src/report/write.js';
 import { readCsv } from '../support/csv.js';
 import { type MadeCell, type MadeStudy, makeStudy } from '../support/made_study.js';
 
@@ -45,22 +46,10 @@ const study = (cells: MadeCell[], seeds: number[] = SEEDS): MadeStudy => ({
   arms: [...new Set(cells.map(({ arm }) => arm))].map((name) => ({ name, axis: null, values: {} })),
 });
 
-interface ArmJson {
-  arm: string;
-  mean: number | null;
-  best: boolean;
-  low: number | null;
-  high: number | null;
-  p: number | null;
-  images: { low: number; high: number } | null;
-  caveats: { kind: string; text: string }[];
-}
-interface Said {
-  reports: { notes: string[]; command: string; columns: { column: string; arms: ArmJson[] }[] }[];
-}
+type ArmJson = WrittenReport['columns'][number]['arms'][number];
 
 interface Made {
-  json: Said['reports'][number];
+  json: WrittenReport;
   md: string;
   html: string;
   tex: string;
@@ -73,11 +62,11 @@ async function report(name: string, made: MadeStudy, mixed = false): Promise<Mad
   const out = join(folder, name);
   await makeStudy(out, made);
   const format = 'md,csv,latex,html';
-  const said = (await runReport({ results: [out], format, paper: false, mixed, quiet: true })) as Said;
+  const { written } = await writeReport(out, { format, paper: false, mixed, png: renderSvg });
   const text = (file: string): string => readFileSync(join(out, file), 'utf8');
   const csv = (file: string): Record<string, string>[] => readCsv(text(file));
   return {
-    json: said.reports[0]!,
+    json: written,
     md: text('report.md'),
     html: text('report.html'),
     tex: text('tables.tex'),

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { csvText } from '../../src/base/csv.js';
-import { runReport } from '../../src/cli/run_report.js';
+import { renderSvg } from '../../src/images/index.js';
 import { escapeLatex, escapeLong } from '../../src/report/formats/latex_text.js';
 import { escapeMarkdown } from '../../src/report/formats/markdown.js';
+import { writeReport } from '../../src/report/write.js';
 import { BrowserPage } from '../support/chromium.js';
 import { readCsv } from '../support/csv.js';
 import { makeStudy } from '../support/made_study.js';
@@ -52,12 +53,11 @@ beforeAll(async () => {
       }),
     ),
   });
-  await runReport({
-    results: [folder],
+  await writeReport(folder, {
     format: 'md,csv,latex,html',
     paper: false,
     mixed: false,
-    quiet: true,
+    png: renderSvg,
   });
 });
 

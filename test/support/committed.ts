@@ -1,7 +1,8 @@
 // The studies that are committed under results/, and their reports made again from their cells.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { runReport } from '../../src/cli/run_report.js';
+import { renderSvg } from '../../src/images/index.js';
+import { writeReport } from '../../src/report/write.js';
 import { root } from './imports.js';
 
 export const results = join(root, 'results');
@@ -38,14 +39,13 @@ export async function reportAgain(
   const before = process.cwd();
   process.chdir(folder);
   try {
-    const json = await runReport({
-      results: [path],
+    const { written } = await writeReport(path, {
       format: 'md,csv,latex,html',
       paper: true,
       mixed: false,
-      quiet: true,
+      png: renderSvg,
     });
-    return { files: reportFiles(path), json };
+    return { files: reportFiles(path), json: { reports: [written] } };
   } finally {
     process.chdir(before);
   }

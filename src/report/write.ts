@@ -1,70 +1,91 @@
-// What `capi report` does: reads the records of ablations and writes tables, charts and a page.
+// The records of an ablation written as tables, charts and a page.
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { takeLock } from '../base/files/lock.js';
 import { checkWritable } from '../base/files/writable.js';
 import { writeFailure, writeText, writeWhole } from '../base/files/write.js';
-import { shown } from '../base/text.js';
 import { UsageError } from '../errors.js';
-import { renderSvg } from '../images/index.js';
-import { checkProtocols } from '../report/ablation/protocols.js';
-import { Study } from '../report/ablation/study.js';
-import { type Report, reportOf } from '../report/ablation/tables.js';
-import { type Chart, chartsOf } from '../report/charts/charts.js';
-import { latexDocument, latexTables } from '../report/formats/latex.js';
-import { markdown } from '../report/formats/markdown.js';
-import { titleOf } from '../report/formats/prose.js';
-import { rowsCsv, summaryCsv } from '../report/formats/rows.js';
-import { reportPage } from '../report/html/ablation.js';
 import { CELL, cellFolder } from '../results/cell.js';
 import { checkCell } from '../scores/counted.js';
 import { commandLine } from '../shell.js';
+import { checkProtocols } from './ablation/protocols.js';
+import { Study } from './ablation/study.js';
+import { type Report, reportOf } from './ablation/tables.js';
+import { type Chart, chartsOf } from './charts/charts.js';
+import { latexDocument, latexTables } from './formats/latex.js';
+import { markdown } from './formats/markdown.js';
+import { titleOf } from './formats/prose.js';
+import { rowsCsv, summaryCsv } from './formats/rows.js';
+import { reportPage } from './html/ablation.js';
 
-export interface ReportFlags {
-  results: readonly string[];
+export interface ReportOptions {
+  /** Some of md, csv, latex and html, separated by commas. */
   format: string;
+  /** Where to; default: into the folder itself. */
   out?: string;
+  /** The paper's numbers beside ours. */
   paper: boolean;
+  /** Go on where rows were made under different protocols. */
   mixed: boolean;
-  quiet: boolean;
+  /** A chart as PNG bytes, `scale` pixels a unit. */
+  png(svg: string, scale: number): Promise<Uint8Array>;
+  /** Who else writes into the folder now, in words. */
+  onWait?(line: string): void;
+}
+
+/** What was written, and its numbers. */
+export interface WrittenReport {
+  ablation: string;
+  out: string;
+  files: string[];
+  notes: Report['notes'];
+  command: string;
+  columns: ReturnType<typeof jsonOf>;
 }
 
 const FORMATS = ['md', 'csv', 'latex', 'html'];
 const DEFAULT_FORMATS = FORMATS.join(',');
 
-/** Returns the files that were written, and the numbers. @throws UsageError, DataError */
-export async function runReport(flags: ReportFlags): Promise<object> {
-  const formats = flags.format.split(',').map((f) => f.trim());
+/** @throws UsageError for a format that there is not */
+export function formatsOf(text: string): string[] {
+  const formats = text.split(',').map((f) => f.trim());
   for (const format of formats) {
     if (!FORMATS.includes(format))
-      throw new UsageError(`--format ${flags.format}: accepted: ${FORMATS.join(', ')}, separated by commas`);
+      throw new UsageError(`--format ${text}: accepted: ${FORMATS.join(', ')}, separated by commas`);
   }
-  if (flags.out !== undefined && flags.results.length > 1)
-    throw new UsageError('--out is for one ablation: several are reported each in its own folder');
-  const reports = [];
-  for (const folder of flags.results) {
-    if (flags.out !== undefined) await checkWritable(flags.out);
-    const study = await Study.open(folder);
-    await checkCells(study);
-    const report = await reportOf(study, checkProtocols(study, flags.mixed));
-    const out = flags.out ?? folder;
-    const options = { paper: flags.paper, command: commandOf(folder, flags) };
-    const files = await written(report, formats, out, options);
-    if (!flags.quiet)
-      process.stdout.write(
-        `${markdown(report, { ...options, charts: [] })}\nwritten to ${shown(out)}: ${files.join(', ')}\n`,
-      );
-    reports.push({
-      ablation: study.plan.name,
-      out,
-      files,
-      notes: report.notes,
-      command: options.command,
-      columns: jsonOf(report),
-    });
+  return formats;
+}
+
+/** Reports one ablation. Returns what was written and, as `text`, the tables in Markdown. @throws UsageError, DataError */
+export async function writeReport(
+  folder: string,
+  options: ReportOptions,
+): Promise<{ written: WrittenReport; text: string }> {
+  const formats = formatsOf(options.format);
+  const out = options.out ?? folder;
+  if (options.out !== undefined) await checkWritable(out);
+  const study = await Study.open(folder);
+  await checkCells(study);
+  const report = await reportOf(study, checkProtocols(study, options.mixed));
+  const command = commandOf(folder, options);
+  const lock = await takeLock(join(out, 'report.lock'), { doing: 'capi report', onWait: options.onWait });
+  try {
+    const files = await writeFiles(report, formats, out, { ...options, command });
+    return {
+      written: {
+        ablation: study.plan.name,
+        out,
+        files,
+        notes: report.notes,
+        command,
+        columns: jsonOf(report),
+      },
+      text: markdown(report, { paper: options.paper, command, charts: [] }),
+    };
+  } finally {
+    await lock.release();
   }
-  return { reports };
 }
 
 /** Compares every score with the counts beside its cell. @throws DataError naming the cell's file, the score and both values */
@@ -76,7 +97,7 @@ async function checkCells(study: Study): Promise<void> {
 }
 
 /** The command that makes a report again, of one folder. */
-const commandOf = (folder: string, { format, out, paper, mixed }: ReportFlags): string =>
+const commandOf = (folder: string, { format, out, paper, mixed }: ReportOptions): string =>
   commandLine([
     ...['report', folder],
     ...(paper ? ['--paper'] : []),
@@ -84,24 +105,12 @@ const commandOf = (folder: string, { format, out, paper, mixed }: ReportFlags): 
     ...(format === DEFAULT_FORMATS ? [] : ['--format', format]),
     ...(out === undefined ? [] : ['--out', out]),
   ]);
-/** Writes as the only process on the folder. */
-async function written(...of: Parameters<typeof write>): Promise<string[]> {
-  const lock = await takeLock(join(of[2], 'report.lock'), {
-    doing: 'capi report',
-    onWait: (line) => process.stderr.write(`${line}\n`),
-  });
-  try {
-    return await write(...of);
-  } finally {
-    await lock.release();
-  }
-}
 
-async function write(
+async function writeFiles(
   report: Report,
   formats: readonly string[],
   out: string,
-  o: { paper: boolean; command: string },
+  o: Pick<ReportOptions, 'paper' | 'png'> & { command: string },
 ): Promise<string[]> {
   const files: string[] = [];
   const put = async (name: string, content: string | Uint8Array): Promise<void> => {
@@ -116,7 +125,7 @@ async function write(
   });
   for (const { name, svg } of charts) {
     await put(`charts/${name}.svg`, svg);
-    await put(`charts/${name}.png`, await renderSvg(svg, 2));
+    await put(`charts/${name}.png`, await o.png(svg, 2));
   }
   if (formats.includes('csv')) {
     await put('rows.csv', rowsCsv(report));
