@@ -1,29 +1,10 @@
 // Which patches the student sees and which it predicts: random, block and inverse-block masks with exact counts, with or without a roll.
 
 import { type Random, stream } from './base/random.js';
-import { UsageError } from './errors.js';
+import { type Config, maskCounts } from './config/index.js';
 
-/** How an image is masked; the keys of the config section `masking`. Paper: Table 1b (strategies), 1e (ratio), Table 6. */
-export interface Masking {
-  /** `random`: any cells; `block`: one rectangle is hidden; `inverse`: one rectangle stays visible. */
-  readonly type: 'random' | 'block' | 'inverse';
-  /** Share of the patches that is hidden. */
-  readonly ratio: number;
-  /** Shift the mask by a random amount in both directions, wrapping around; random masks are the same either way. */
-  readonly roll: boolean;
-  /** Smallest and largest height / width of the rectangle, drawn log-uniformly. */
-  readonly aspect: readonly [number, number];
-  /** Share of the hidden patches that is predicted. */
-  readonly predict: number;
-}
-
-/** Patches an image: all, hidden, visible and predicted. The same for every image of a batch. */
-export interface MaskCounts {
-  readonly tokens: number;
-  readonly masked: number;
-  readonly visible: number;
-  readonly predict: number;
-}
+/** How an image is masked. Paper: Table 1b (types), 1e (ratio), Table 6. */
+export type Masking = Config['masking'];
 
 /** A rectangle of grid cells. */
 export interface Rectangle {
@@ -31,28 +12,6 @@ export interface Rectangle {
   readonly left: number;
   readonly height: number;
   readonly width: number;
-}
-
-/**
- * Counts for a grid; hidden and predicted are both rounded down, as the official code does.
- * Throws UsageError when nothing would be hidden, seen or predicted.
- */
-export function maskCounts(masking: Masking, gridHeight: number, gridWidth: number): MaskCounts {
-  const tokens = gridHeight * gridWidth;
-  const masked = Math.floor(masking.ratio * tokens);
-  const predict = Math.floor(masking.predict * masked);
-  const grid = `a grid of ${gridHeight} x ${gridWidth} patches`;
-  if (!(masked >= 1 && masked < tokens)) {
-    throw new UsageError(
-      `masking.ratio ${masking.ratio} hides ${masked} of ${tokens} patches (${grid}); at least one must be hidden and one seen`,
-    );
-  }
-  if (!(predict >= 1 && predict <= masked)) {
-    throw new UsageError(
-      `masking.predict ${masking.predict} predicts ${predict} of ${masked} hidden patches (${grid}); use ${1 / masked} to 1`,
-    );
-  }
-  return { tokens, masked, visible: tokens - masked, predict };
 }
 
 /**
@@ -77,26 +36,24 @@ export function drawRectangle(
   return { top, left, height, width };
 }
 
-/**
- * Sets `count` cells of `mask` [gridHeight * gridWidth], all zero before: the first `count` cells, row by row, of a random rectangle,
- * shifted around the grid when `masking.roll` is set.
- */
-function drawBlock(
-  mask: Uint8Array,
-  masking: Masking,
-  count: number,
-  gridHeight: number,
-  gridWidth: number,
-  random: Random,
-): void {
+/** What a mask is drawn on. */
+interface Grid {
+  masking: Masking;
+  gridHeight: number;
+  gridWidth: number;
+  random: Random;
+}
+
+/** The first `count` cells, row by row, of a random rectangle, shifted around the grid when `masking.roll` is set. */
+function drawBlock(count: number, { masking, gridHeight, gridWidth, random }: Grid): Int32Array {
   const { top, left, width } = drawRectangle(random, count, gridHeight, gridWidth, masking.aspect);
   const down = masking.roll ? random.int(gridHeight) : 0;
   const right = masking.roll ? random.int(gridWidth) : 0;
-  for (let cell = 0; cell < count; cell++) {
+  return new Int32Array(count).map((_, cell) => {
     const row = (top + Math.floor(cell / width) + down) % gridHeight;
     const column = (left + (cell % width) + right) % gridWidth;
-    mask[row * gridWidth + column] = 1;
-  }
+    return row * gridWidth + column;
+  });
 }
 
 /** Moves a random choice of `count` items to the front of `pool`. */
@@ -109,25 +66,38 @@ function chooseFirst(pool: Int32Array, count: number, random: Random): void {
   }
 }
 
-/** The mask of one image: [gridHeight * gridWidth], row by row, 1 where a patch is hidden. Throws UsageError as maskCounts does. */
+/** How each type of masking draws: `count` cells, as many as are hidden, or, where `draws` says so, as many as stay visible. */
+const TYPES: Record<
+  Masking['type'],
+  { draws: 'masked' | 'visible'; cells(count: number, grid: Grid): Int32Array }
+> = {
+  /** Any cells. */
+  random: {
+    draws: 'masked',
+    cells(count, { gridHeight, gridWidth, random }) {
+      const cells = new Int32Array(gridHeight * gridWidth).map((_, i) => i);
+      chooseFirst(cells, count, random);
+      return cells.subarray(0, count);
+    },
+  },
+  /** One rectangle is hidden. */
+  block: { draws: 'masked', cells: drawBlock },
+  /** One rectangle stays visible. */
+  inverse: { draws: 'visible', cells: drawBlock },
+};
+
+/** The mask of one image: [gridHeight * gridWidth], row by row, 1 where a patch is hidden. */
 export function drawMask(
   masking: Masking,
   gridHeight: number,
   gridWidth: number,
   random: Random,
 ): Uint8Array {
-  const { tokens, masked, visible } = maskCounts(masking, gridHeight, gridWidth);
-  const mask = new Uint8Array(tokens);
-  if (masking.type === 'random') {
-    const cells = new Int32Array(tokens).map((_, i) => i);
-    chooseFirst(cells, masked, random);
-    for (let i = 0; i < masked; i++) mask[cells[i]!] = 1;
-  } else if (masking.type === 'block') {
-    drawBlock(mask, masking, masked, gridHeight, gridWidth, random);
-  } else {
-    drawBlock(mask, masking, visible, gridHeight, gridWidth, random);
-    for (let i = 0; i < tokens; i++) mask[i]! ^= 1;
-  }
+  const counts = maskCounts(masking, gridHeight, gridWidth);
+  const { draws, cells } = TYPES[masking.type];
+  const drawn = draws === 'masked' ? 1 : 0;
+  const mask = new Uint8Array(counts.patches).fill(1 - drawn);
+  for (const cell of cells(counts[draws], { masking, gridHeight, gridWidth, random })) mask[cell] = drawn;
   return mask;
 }
 
@@ -135,13 +105,13 @@ export function drawMask(
 export interface BatchMasks {
   /** [batch * counts.visible]: the patches that the student sees. */
   readonly visible: Int32Array;
-  /** [batch * counts.predict]: a uniform choice of each image's hidden patches, which the student predicts. */
+  /** [batch * counts.predicted]: a uniform choice of each image's hidden patches, which the student predicts. */
   readonly predict: Int32Array;
 }
 
 /**
  * Draws the masks of a batch. Image b uses the stream (seed, 'masks', step, first + b), so a batch that is split among processes or
- * micro-batches gets the masks that it would get whole. Throws UsageError as maskCounts does.
+ * micro-batches gets the masks that it would get whole.
  */
 export function drawMasks(
   masking: Masking,
@@ -151,20 +121,20 @@ export function drawMasks(
   const { batch, gridHeight, gridWidth } = size;
   const counts = maskCounts(masking, gridHeight, gridWidth);
   const visible = new Int32Array(batch * counts.visible);
-  const predict = new Int32Array(batch * counts.predict);
+  const predict = new Int32Array(batch * counts.predicted);
   const hidden = new Int32Array(counts.masked);
   for (let image = 0; image < batch; image++) {
     const random = stream(at.seed, 'masks', at.step, (at.first ?? 0) + image);
     const mask = drawMask(masking, gridHeight, gridWidth, random);
-    const offset = image * counts.tokens;
+    const offset = image * counts.patches;
     let seen = image * counts.visible;
     let count = 0;
-    for (let i = 0; i < counts.tokens; i++) {
+    for (let i = 0; i < counts.patches; i++) {
       if (mask[i] === 0) visible[seen++] = offset + i;
       else hidden[count++] = offset + i;
     }
-    chooseFirst(hidden, counts.predict, random);
-    predict.set(hidden.subarray(0, counts.predict).sort(), image * counts.predict);
+    chooseFirst(hidden, counts.predicted, random);
+    predict.set(hidden.subarray(0, counts.predicted).sort(), image * counts.predicted);
   }
   return { visible, predict };
 }

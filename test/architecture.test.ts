@@ -21,7 +21,7 @@ const levels = [
   ['tasks'],
   ['tensor', 'config'],
   ['checkpoint', 'engine', 'images', 'masks', 'model', 'optim', 'results'],
-  ['teacher', 'losses', 'encoder', 'features', 'scores'],
+  ['teacher', 'encoder', 'features', 'scores'],
   ['solvers'],
   ['pretrain', 'probes'],
   ['ablate', 'bench', 'doctor', 'inspect', 'report'],

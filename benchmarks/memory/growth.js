@@ -3,7 +3,6 @@
 
 import { loadConfig } from '../../dist/src/config/index.js';
 import { tensorflowEngine } from '../../dist/src/engine/tensorflow.js';
-import { modelSizes } from '../../dist/src/model/sizes.js';
 import { stepInputs } from '../../dist/src/pretrain/inputs.js';
 import { startState } from '../../dist/src/pretrain/state.js';
 import { stepProgram } from '../../dist/src/pretrain/step.js';
@@ -17,7 +16,6 @@ const { config } = loadConfig({
     ...['clustering.prototypes=8', 'train.batch=4', `train.steps=${STEPS}`],
   ],
 });
-const s = modelSizes(config);
 const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] });
 const executable = await tensorflowEngine('auto', 1).load(program);
 const state = startState(config);
@@ -26,7 +24,7 @@ const images = new Uint8Array(4 * 8 * 8 * 3).map((_, i) => (i * 2654435761) >>> 
 let second;
 let changed = 0;
 for (let step = 1; step <= STEPS; step++) {
-  await executable.run({ ...stepInputs(config, s, step - 1, 1).inputs, images });
+  await executable.run({ ...stepInputs(config, step - 1).inputs, images });
   const { numTensors, numBytes } = tf.memory();
   const now = `${numTensors} tensors, ${numBytes} bytes`;
   if (step === 2) second = now;

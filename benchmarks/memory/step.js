@@ -43,15 +43,9 @@ async function measure(name, batch, micro) {
       ].map(from),
     );
   const preset = fileURLToPath(new URL('../speed/step.yaml', import.meta.url));
-  const { config } = loadConfig({ preset, overrides: { 'train.batch': batch } });
+  const { config } = loadConfig({ preset, overrides: { 'train.batch': batch, 'engine.micro_batch': micro } });
   const s = modelSizes(config);
-  const parts = batch / micro;
-  const program = stepProgram(config, {
-    mean: [0.5, 0.5, 0.5],
-    std: [0.25, 0.25, 0.25],
-    teacherMicroBatches: parts,
-    studentMicroBatches: parts,
-  });
+  const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] });
   const engine = await openEngine({ name, device: 'cpu', threads: 1 });
   const executable = await engine.load(program);
   {
@@ -63,7 +57,7 @@ async function measure(name, batch, micro) {
   let loss = 0;
   const { user: start } = process.cpuUsage();
   for (let step = 0; step < 3; step++) {
-    const inputs = stepInputs(config, s, step, parts).inputs;
+    const inputs = stepInputs(config, step).inputs;
     loss = (await executable.run({ ...inputs, images })).capi_loss[0];
   }
   const seconds = (process.cpuUsage().user - start) / 1e6;

@@ -4,7 +4,7 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { stream } from '../../dist/src/base/random.js';
-import { loadConfig, patchCounts } from '../../dist/src/config/index.js';
+import { loadConfig } from '../../dist/src/config/index.js';
 import { optimise } from '../../dist/src/engine/graph/passes/index.js';
 import { trace } from '../../dist/src/engine/graph/trace.js';
 import { lower } from '../../dist/src/engine/onnx/lower.js';
@@ -12,31 +12,19 @@ import { OnnxEngine } from '../../dist/src/engine/onnx/session.js';
 import { initialParameters } from '../../dist/src/model/parameters.js';
 import { modelSizes } from '../../dist/src/model/sizes.js';
 import { stepInputs } from '../../dist/src/pretrain/inputs.js';
-import { microBatches } from '../../dist/src/pretrain/prepare.js';
+import { withMicroBatches } from '../../dist/src/pretrain/prepare.js';
 import { stepProgram } from '../../dist/src/pretrain/step.js';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node');
 const [BATCH = 64, ROUNDS = 5, STEPS = 4] = process.argv.slice(2).map(Number);
 
-const { config } = loadConfig({
+const { config: asked } = loadConfig({
   preset: join(import.meta.dirname, 'step.yaml'),
   sets: [`train.batch=${BATCH}`],
 });
+const config = withMicroBatches(asked, { name: 'onnx', device: 'cpu' });
 const s = modelSizes(config);
-const micro = microBatches(
-  config,
-  { name: 'onnx', device: 'cpu' },
-  {
-    teacher: s.registers + s.patches,
-    student: s.registers + patchCounts(config).visible,
-  },
-);
-const program = stepProgram(config, {
-  mean: [0.485, 0.456, 0.406],
-  std: [0.229, 0.224, 0.225],
-  teacherMicroBatches: micro.teacher,
-  studentMicroBatches: micro.student,
-});
+const program = stepProgram(config, { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] });
 const graph = optimise(trace(program));
 const count = (shape) => shape.reduce((a, b) => a * b, 1);
 const initial = initialParameters(s, 0);
@@ -45,7 +33,7 @@ const state = Object.fromEntries(
 );
 const random = stream(0, 'bench images');
 const batches = Array.from({ length: 4 }, (_, i) => ({
-  ...stepInputs(config, s, i, micro.student).inputs,
+  ...stepInputs(config, i).inputs,
   images: new Uint8Array(count(program.inputs.images.shape)).map(() => random.int(256)),
 }));
 

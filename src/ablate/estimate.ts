@@ -1,8 +1,7 @@
 // What an ablation will cost: cells, floating-point operations, time from a measured step, disk.
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import type { Config } from '../config/index.js';
-import { loadConfig } from '../config/index.js';
+import { type Config, inParts, loadConfig } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { modelSizes } from '../model/sizes.js';
@@ -145,17 +144,10 @@ async function measuredRate(
   const own = oneImage(base) * base.train.batch <= MOST_FLOP;
   const config = own
     ? base
-    : {
-        ...loadConfig({ preset: 'fashion' }).config,
-        engine: { ...base.engine, teacher_micro_batches: 2, student_micro_batches: 2 },
-      };
+    : inParts({ ...loadConfig({ preset: 'fashion' }).config, engine: base.engine }, 2);
   const s = modelSizes(config);
   const engine = await openEngine(config.engine);
-  const parts = {
-    teacherMicroBatches: config.engine.teacher_micro_batches ?? 1,
-    studentMicroBatches: config.engine.student_micro_batches ?? 1,
-  };
-  const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], ...parts });
+  const program = stepProgram(config, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] });
   const executable = await engine.load(program);
   await setTensors(executable, program, startTensors(config));
   const images = new Uint8Array(config.train.batch * s.height * s.width * 3).map(
@@ -165,7 +157,7 @@ async function measuredRate(
   const times: number[] = [];
   for (let step = 0; step < TIMED; step++) {
     const begin = performance.now();
-    await executable.run({ ...stepInputs(longer, s, step, parts.studentMicroBatches).inputs, images });
+    await executable.run({ ...stepInputs(longer, step).inputs, images });
     times.push((performance.now() - begin) / 1000);
   }
   await executable.dispose();

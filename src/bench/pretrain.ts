@@ -173,16 +173,7 @@ function resolved(config: Config, own: Contender): Config {
 
 /** Operations of the step in matrix products, and these products. */
 function productsOf(config: Config): { flop: number; shapes: ProductShape[] } {
-  const { teacher_micro_batches: teacher, student_micro_batches: student } = config.engine;
-  const graph = optimise(
-    trace(
-      stepProgram(config, {
-        ...IMAGENET,
-        teacherMicroBatches: teacher ?? 1,
-        studentMicroBatches: student ?? 1,
-      }),
-    ),
-  );
+  const graph = optimise(trace(stepProgram(config, IMAGENET)));
   return { flop: graphCost(graph).productFlop, shapes: productShapes(graph) };
 }
 

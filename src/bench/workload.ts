@@ -4,14 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stream } from '../base/random.js';
 import { type StoredTensor, writeSafetensors } from '../base/safetensors.js';
-import type { Config } from '../config/index.js';
+import { batchParts, type Config } from '../config/index.js';
 import { encoderParameters } from '../encoder/program.js';
 import { drawMasks } from '../masks.js';
 import { allShapes, initialParameters, STUDENT } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { warmupSteps } from '../optim/schedule.js';
-import { stepInputs } from '../pretrain/inputs.js';
-import { dropPathPlan } from '../pretrain/step.js';
+import { dropPathPlan, stepInputs } from '../pretrain/inputs.js';
 
 /** Batches of images that a benchmark goes round. */
 const BATCHES = 4;
@@ -142,16 +141,15 @@ export async function writeTrainingWork(path: string, config: Config, steps: num
 
 /** Images of the batch that each residual branch keeps, [steps, branches, most], in call order; shorter rows end in -1. */
 function keptSamples(config: Config, steps: number): StoredTensor | undefined {
-  const s = modelSizes(config);
-  const parts = config.engine.student_micro_batches ?? 1;
+  const parts = batchParts(config).student;
   const micro = config.train.batch / parts;
-  const plan = dropPathPlan(config, s, micro);
+  const plan = dropPathPlan(config);
   if (plan.length === 0) return undefined;
   const branches = plan.reduce((n, p) => n + p.branches, 0);
   const most = parts * Math.max(...plan.map((p) => p.kept));
   const data = new Int32Array(steps * branches * most).fill(-1);
   for (let step = 0; step < steps; step++) {
-    const { inputs } = stepInputs(config, s, step, parts);
+    const { inputs } = stepInputs(config, step);
     let row = step * branches;
     for (const { part, branches: own, kept } of plan) {
       const chosen = inputs[`kept.${part}`]!; // [parts, branches, kept] within each micro-batch

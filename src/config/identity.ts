@@ -2,8 +2,8 @@
 
 import { createHash } from 'node:crypto';
 import { flatten, type Mapping } from './keys.js';
+import { lossOf } from './losses.js';
 import type { Config } from './schema.js';
-import { hasMlpHead } from './sizes.js';
 
 /** Settings by dotted key, sorted; the keys that decide what a run computes. */
 export type CanonicalConfig = Record<string, unknown>;
@@ -14,8 +14,8 @@ const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/, /
 /** Keys that this run does not read, because another setting makes them idle. Only keys younger than the first runs stand here. */
 function idle(config: Config): RegExp[] {
   return [
-    ...(hasMlpHead(config) ? [] : [/^loss\.mlp_/]),
-    ...(config.loss.type === 'direct' ? [] : [/^loss\.huber_delta$/]),
+    ...(lossOf(config).head === 'mlp' ? [] : [/^loss\.mlp_/]),
+    ...(lossOf(config).compare === 'huber' ? [] : [/^loss\.huber_delta$/]),
     ...(config.precision.products === 'float32' ? [/^precision\./] : []),
     ...(config.engine.micro_batch === null ? [/^engine\.micro_batch$/] : []), // resolved: it stands in the counts
   ];

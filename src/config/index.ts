@@ -2,14 +2,15 @@
 
 export { type CanonicalConfig, canonicalHash, identity, identityDifferences } from './identity.js';
 export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml, settingOf } from './load.js';
+export { isAssigned, lossOf } from './losses.js';
 export { presetNames, presetsDirectory } from './presets.js';
 export type { Config, EvaluationEntry } from './schema.js';
 export {
+  batchParts,
   checkSizes,
-  hasMlpHead,
   imageSize,
-  isClustered,
-  type PatchCounts,
+  inParts,
+  maskCounts,
   patchCounts,
   predictorSizes,
 } from './sizes.js';

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { TASK_NAMES } from '../probes/tasks.js';
+import { LOSSES, type LossName } from './losses.js';
 
 /** A leaf of the schema with the words that an error message uses for what it accepts. */
 function leaf<T extends z.ZodType>(schema: T, accepts: string): T {
@@ -116,8 +117,8 @@ const clustering = section({
 });
 
 const loss = section({
-  /** What is predicted and how it is judged (paper, Table 1c; `pixel` beyond it): src/losses.ts and src/model/head.ts. */
-  type: choice('capi', 'capi-mlp', 'ibot', 'direct', 'pixel').default('capi'),
+  /** What is predicted and how it is judged (paper, Table 1c; `pixel` beyond it): losses.ts. */
+  type: choice(...(Object.keys(LOSSES) as [LossName, ...LossName[]])).default('capi'),
   student_temperature: positive().default(0.12),
   /** Linear layers of the MLP in the heads of `capi-mlp` and `ibot`, its hidden width and its output width. */
   mlp_layers: count(1, LIMITS.depth).default(3),

@@ -1,19 +1,8 @@
 // Checks that need several keys at once: sizes that fit together.
 
 import { UsageError } from '../errors.js';
+import { lossOf } from './losses.js';
 import type { Config } from './schema.js';
-
-/** Counts of patches in one training image. */
-export interface PatchCounts {
-  /** Rows and columns of patches. */
-  grid: [number, number];
-  patches: number;
-  /** Patches that the student sees. */
-  visible: number;
-  masked: number;
-  /** Masked patches that the predictor is asked for. */
-  predicted: number;
-}
 
 /** Height and width of the training images in pixels. */
 export function imageSize(config: Config): [number, number] {
@@ -21,18 +10,61 @@ export function imageSize(config: Config): [number, number] {
   return typeof size === 'number' ? [size, size] : size;
 }
 
-/**
- * The number of patches of each kind, rounded down as the official code does: masked = floor(patches x ratio), predicted = floor(masked x predict).
- * Call `checkSizes` first: an image that the patch does not divide gives broken numbers.
- */
-export function patchCounts(config: Config): PatchCounts {
-  const [height, width] = imageSize(config);
-  const grid: [number, number] = [height / config.model.patch_size, width / config.model.patch_size];
-  const patches = grid[0] * grid[1];
-  const masked = Math.floor(patches * config.masking.ratio);
-  const predicted = Math.floor(masked * config.masking.predict);
-  return { grid, patches, visible: patches - masked, masked, predicted };
+/** Patches of one image, the same for every image of a batch. */
+export interface MaskCounts {
+  patches: number;
+  /** Patches that the student sees. */
+  visible: number;
+  masked: number;
+  /** Masked patches that are predicted. */
+  predicted: number;
 }
+
+/** Counts on a grid, rounded down as the official code does: masked = floor(patches x ratio), predicted = floor(masked x predict). */
+export function maskCounts(
+  masking: Pick<Config['masking'], 'ratio' | 'predict'>,
+  gridHeight: number,
+  gridWidth: number,
+): MaskCounts {
+  const patches = gridHeight * gridWidth;
+  const masked = Math.floor(patches * masking.ratio);
+  const predicted = Math.floor(masked * masking.predict);
+  return { patches, visible: patches - masked, masked, predicted };
+}
+
+/**
+ * Counts for the images of a run, and `queries`: mask tokens an image, which stand at the predicted positions; of a fused model, at all masked
+ * ones, the predicted first. Call `checkSizes` first: an image that the patch does not divide gives broken numbers.
+ */
+export function patchCounts(config: Config): MaskCounts & { grid: [number, number]; queries: number } {
+  const { patch_size, predictor } = config.model;
+  const grid = imageSize(config).map((side) => side / patch_size) as [number, number];
+  const counts = maskCounts(config.masking, ...grid);
+  return { grid, ...counts, queries: predictor.type === 'fused' ? counts.masked : counts.predicted };
+}
+
+/** Parts of the batch that go through teacher and student one after another; `auto` where the config leaves it open. */
+export function batchParts(
+  { engine, train }: Config,
+  auto = { teacher: 1, student: 1 },
+): { teacher: number; student: number } {
+  const set = engine.micro_batch === null ? null : train.batch / engine.micro_batch;
+  return {
+    teacher: set ?? engine.teacher_micro_batches ?? auto.teacher,
+    student: set ?? engine.student_micro_batches ?? auto.student,
+  };
+}
+
+/** The config with its batch cut into so many parts. */
+export const inParts = (config: Config, teacher: number, student = teacher): Config => ({
+  ...config,
+  engine: {
+    ...config.engine,
+    micro_batch: null, // now in the two counts
+    teacher_micro_batches: teacher,
+    student_micro_batches: student,
+  },
+});
 
 /** Width, heads and drop path of the predictor, where null means the encoder's. */
 export function predictorSizes(config: Config): { width: number; heads: number; dropPath: number } {
@@ -44,14 +76,6 @@ export function predictorSizes(config: Config): { width: number; heads: number; 
     dropPath: predictor.drop_path ?? drop_path,
   };
 }
-
-/** Losses whose targets come from the online clustering. */
-export const isClustered = (config: Config): boolean =>
-  config.loss.type === 'capi' || config.loss.type === 'capi-mlp';
-
-/** Losses whose head ends in prototypes behind an MLP. */
-export const hasMlpHead = (config: Config): boolean =>
-  config.loss.type === 'capi-mlp' || config.loss.type === 'ibot';
 
 /** Patches of an image: attention compares every two. */
 const MOST_PATCHES = 2 ** 16;
@@ -82,9 +106,10 @@ export function checkSizes(config: Config): void {
         (model.predictor.heads ?? model.heads) !== model.heads),
     `model.predictor.width and heads are ${model.predictor.width} and ${model.predictor.heads}, but a fused predictor is the encoder itself (${model.width} and ${model.heads}); leave them null`,
   );
+  const { sameWidth } = lossOf(config);
   refuse(
-    (config.loss.type === 'direct' || config.loss.type === 'ibot') && predictor.width !== model.width,
-    `model.predictor.width is ${predictor.width}, but loss.type=${config.loss.type} ${config.loss.type === 'direct' ? 'compares predictions with features of the encoder' : "puts the teacher's copy of the head on the encoder"}, whose width is ${model.width}: the widths must be equal`,
+    sameWidth !== undefined && predictor.width !== model.width,
+    `model.predictor.width is ${predictor.width}, but loss.type=${config.loss.type} ${sameWidth}, whose width is ${model.width}: the widths must be equal`,
   );
   refuse(
     model.positions === 'rope' && model.register_coordinates === 'edge' && model.registers % 4 !== 0,

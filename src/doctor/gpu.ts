@@ -12,11 +12,11 @@ import { type Engine, elements, type Outputs, type Program, type Values } from '
 import { referenceEngine } from '../engine/reference.js';
 import { openEngine, reasonOf } from '../engine/select.js';
 import { loadTensorflow, TENSORFLOW_FIX } from '../engine/tensorflow.js';
-import { EMA, initialParameters } from '../model/parameters.js';
+import { EMA, FIRST_MOMENT, initialParameters } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { stepInputs } from '../pretrain/inputs.js';
 import { startState } from '../pretrain/state.js';
-import { FIRST_MOMENT, stepProgram } from '../pretrain/step.js';
+import { stepProgram } from '../pretrain/step.js';
 import { gelu, rmsNorm } from '../tensor/ops/index.js';
 import { tf } from '../tensor/tf.js';
 
@@ -218,7 +218,7 @@ function trainingStep(): Task {
   const program = stepProgram(config, pixels);
   const all = startState(config);
   const state = Object.fromEntries(program.state.map((name) => [name, all[name]!]));
-  const { inputs } = stepInputs(config, modelSizes(config), 3, 1);
+  const { inputs } = stepInputs(config, 3);
   return { program, state, inputs: { ...inputs, images: images(program) } };
 }
 

@@ -1,5 +1,5 @@
 // A program of a config, traced without running it: its cost by kernel, and its text.
-import { type Config, checkSizes, loadConfig, patchCounts } from '../config/index.js';
+import { batchParts, type Config, checkSizes, inParts, loadConfig } from '../config/index.js';
 import type { ConfigRequest } from '../config/load.js';
 import { encoderProgram } from '../encoder/program.js';
 import { type GraphCost, graphCost } from '../engine/graph/cost.js';
@@ -10,7 +10,7 @@ import { trace } from '../engine/graph/trace.js';
 import { elements, type Program } from '../engine/program.js';
 import { isRope, studentShapes } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
-import { microBatches } from '../pretrain/prepare.js';
+import { withMicroBatches } from '../pretrain/prepare.js';
 import { stepProgram } from '../pretrain/step.js';
 
 /** Which program of a config, and for how many images: by default train.batch for the step, 1 for the encoder. */
@@ -101,11 +101,7 @@ export function inspectedProgram(
   const batch = step ? config.train.batch : (choice.batch ?? 1);
   const parts = step ? partsOf(config) : undefined;
   const program = step
-    ? stepProgram(config, {
-        ...PIXELS,
-        teacherMicroBatches: parts!.shown.teacher,
-        studentMicroBatches: parts!.shown.student,
-      })
+    ? stepProgram(inParts(config, parts!.shown.teacher, parts!.shown.student), PIXELS)
     : encoderProgram(modelSizes(config), { batch, ...PIXELS });
   return { program, config, source, batch, parts };
 }
@@ -114,13 +110,9 @@ const count = (shapes: number[][]): number => shapes.reduce((n, shape) => n + el
 
 /** The micro-batches that a run would take, and those of the graph to show. */
 function partsOf(config: Config): { shown: Parts; run: Parts } {
-  const s = modelSizes(config);
   const { name, device } = config.engine;
   const engine = { name: name === 'auto' ? 'onnx' : name, device: device === 'auto' ? 'cpu' : device };
-  const run = microBatches(config, engine, {
-    teacher: s.registers + s.patches,
-    student: s.registers + patchCounts(config).visible,
-  });
+  const run = batchParts(withMicroBatches(config, engine));
   const fewer = (set: number | null, parts: number): number => {
     if (set !== null || parts <= MOST_PARTS) return parts;
     for (let n = MOST_PARTS; n > 1; n--) if (config.train.batch % n === 0) return n;

@@ -11,6 +11,10 @@ export const STUDENT = 'student.';
 export const EMA = 'student_ema.';
 export const CLUSTERING = 'teacher.head.';
 
+/** Suffixes of the optimiser's running means of a gradient and of its square. */
+export const FIRST_MOMENT = '.exp_avg';
+export const SECOND_MOMENT = '.exp_avg_sq';
+
 const DEPTHS = { encoder: 'backbone.encoder.blocks', decoder: 'backbone.decoder.blocks' } as const;
 
 export const blockPrefix = (part: keyof typeof DEPTHS, i: number): string => `${DEPTHS[part]}.${i}.`;
@@ -138,6 +142,17 @@ export function allShapes(s: ModelSizes): Shapes {
     out[EMA + name] = shape;
   }
   for (const [name, shape] of Object.entries(clusteringShapes(s))) out[CLUSTERING + name] = shape;
+  return out;
+}
+
+/** Shapes of the optimiser moments, under the parameter's name with a suffix. Fixed rotary frequencies have none. */
+export function optimiserShapes(s: ModelSizes): Shapes {
+  const out: Shapes = {};
+  for (const [name, shape] of Object.entries(allShapes(s))) {
+    if (name.startsWith(EMA) || isRope(name)) continue;
+    out[name + FIRST_MOMENT] = shape;
+    out[name + SECOND_MOMENT] = shape;
+  }
   return out;
 }
 

@@ -3,7 +3,7 @@
 // Axis legend for the model files: B images, N patches of the whole image, V visible patches, P predicted patches,
 // R registers, T tokens, D encoder width, E predictor width, H heads, d head width, F hidden width, K prototypes.
 // Tokens are rows of a 2-D tensor [T * B, D], position-major: row = position * B + image.
-import { type Config, imageSize, isClustered, patchCounts, predictorSizes } from '../config/index.js';
+import { type Config, imageSize, lossOf, predictorSizes } from '../config/index.js';
 
 export interface ModelSizes {
   height: number;
@@ -40,26 +40,10 @@ export interface ModelSizes {
 
 /** The student's head, see head.ts; `layers` are those of its MLP. */
 export interface HeadSizes {
-  type: 'linear' | 'mlp' | 'identity' | 'pixels';
+  type: ReturnType<typeof lossOf>['head'];
   layers: number;
   hidden: number;
   bottleneck: number;
-}
-
-function headSizes({ loss }: Config, width: number): HeadSizes {
-  const types = {
-    capi: 'linear',
-    'capi-mlp': 'mlp',
-    ibot: 'mlp',
-    direct: 'identity',
-    pixel: 'pixels',
-  } as const;
-  return {
-    type: types[loss.type],
-    layers: loss.mlp_layers,
-    hidden: loss.mlp_hidden ?? 2 * width,
-    bottleneck: loss.mlp_bottleneck ?? Math.max(1, Math.round(width / 4)),
-  };
 }
 
 /** Sizes for the config's own image size, or for another one that the patch divides. */
@@ -92,19 +76,16 @@ export function modelSizes(config: Config, size: [number, number] = imageSize(co
     predictorDepth: fused ? 0 : m.predictor.depth,
     predictorHidden: Math.round(predictor.width * m.mlp_ratio),
     prototypes: config.clustering.prototypes,
-    clustered: isClustered(config),
+    clustered: lossOf(config).targets === 'clustering',
     clusteringBias: config.clustering.bias,
-    head: headSizes(config, predictor.width),
+    head: {
+      type: lossOf(config).head,
+      layers: config.loss.mlp_layers,
+      hidden: config.loss.mlp_hidden ?? 2 * predictor.width,
+      bottleneck: config.loss.mlp_bottleneck ?? Math.max(1, Math.round(predictor.width / 4)),
+    },
     eps: m.norm_eps,
     ropeMin: m.rope_min,
     ropeMax: m.rope_max,
   };
 }
-
-/** Mask tokens of an image: the predicted positions; of a fused model, all masked ones, the predicted first. */
-export function maskTokens(config: Config): number {
-  const { masked, predicted } = patchCounts(config);
-  return config.model.predictor.type === 'fused' ? masked : predicted;
-}
-
-export { patchCounts };

@@ -1,5 +1,5 @@
 // What a step costs, without running it: its graph traced and counted.
-import type { Config } from '../config/index.js';
+import { type Config, inParts } from '../config/index.js';
 import { graphCost } from '../engine/graph/cost.js';
 import { optimise } from '../engine/graph/passes/index.js';
 import { trace } from '../engine/graph/trace.js';
@@ -14,7 +14,7 @@ import { stepProgram } from './step.js';
 
 /** Floating-point operations of one training step, optimisers and teacher included. The pixel statistics change constants, not the graph. */
 export function stepFlop(config: Config): number {
-  return graphCost(optimise(trace(stepProgram(config, IMAGENET)))).flop;
+  return graphCost(optimise(trace(stepProgram(inParts(config, 1), IMAGENET)))).flop;
 }
 
 /** Trained parameters of the student: encoder, predictor and head. */

@@ -1,7 +1,6 @@
 // Setups that cannot learn: refused where that is certain, a warning where it is likely, and what the metrics of a run say of it afterwards.
-import { type Config, isClustered } from '../config/index.js';
+import { type Config, isAssigned, lossOf, patchCounts } from '../config/index.js';
 import { UsageError } from '../errors.js';
-import { patchCounts } from '../model/sizes.js';
 import { warmupSteps } from '../optim/schedule.js';
 import type { Health } from './health.js';
 import type { Line, StepReport } from './metrics.js';
@@ -16,9 +15,6 @@ const SPARSE = 8;
 const STILL = 0.01;
 /** Steps of a run that is more than a trial of whether everything works. */
 const TRIAL = 100;
-
-/** Losses whose targets are assignments to prototypes. */
-const isAssigned = (config: Config): boolean => isClustered(config) || config.loss.type === 'ibot';
 
 /** Targets that one run of Sinkhorn-Knopp spreads evenly over the prototypes; undefined without it. */
 function spreadTogether(config: Config): number | undefined {
@@ -52,12 +48,12 @@ export function learningWarnings(config: Config): string[] {
     );
   }
   if (optim.lr === 0) found.push('optim.lr is 0: the student stays as it began; what helps: a value above 0');
-  if (isClustered(config) && optim.clustering_lr === 0) {
+  if (lossOf(config).targets === 'clustering' && optim.clustering_lr === 0) {
     found.push(
       'optim.clustering_lr is 0: the prototypes stay random; what helps: a value above 0, such as half of optim.lr',
     );
   }
-  const momentum = config.loss.type === 'pixel' ? 0 : optim.momentum; // pixels have no teacher
+  const momentum = lossOf(config).targets === 'pixels' ? 0 : optim.momentum; // pixels have no teacher
   if (momentum === 1) {
     found.push(
       'optim.momentum is 1: the teacher stays as it began, random; what helps: a value below 1, such as 0.999',
@@ -100,7 +96,7 @@ export function poorTargets(
   const { sinkhorn } = config.clustering;
   const spreads =
     isAssigned(config) && sinkhorn !== 'positionwise' ? ', clustering.sinkhorn=positionwise' : '';
-  return `the teacher's targets have collapsed: ${dead}; what helps: a higher optim.momentum, a lower optim.lr${spreads}${config.loss.type === 'direct' ? ', loss.type=capi' : ''}`;
+  return `the teacher's targets have collapsed: ${dead}; what helps: a higher optim.momentum, a lower optim.lr${spreads}${lossOf(config).targets === 'features' ? ', loss.type=capi' : ''}`;
 }
 
 function uniformTargets(config: Config, entropy: number | null): string | undefined {

@@ -184,13 +184,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   let executable: Executable | undefined;
   let metrics: Metrics | undefined;
   try {
-    const studentParts = config.engine.student_micro_batches ?? 1;
-    const program = stepProgram(config, {
-      mean,
-      std,
-      teacherMicroBatches: config.engine.teacher_micro_batches ?? 1,
-      studentMicroBatches: studentParts,
-    });
+    const program = stepProgram(config, { mean, std });
     const early = (): InterruptedError =>
       new InterruptedError(
         latest
@@ -251,7 +245,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
           { step, checkpoint: path },
         );
       }
-      const { inputs, rates } = stepInputs(config, s, step, studentParts);
+      const { inputs, rates } = stepInputs(config, step);
       const out = await executable.run({ ...inputs, images: drawn.pixels as Values }, (outputs) =>
         isFiniteStep(readings(outputs)),
       );

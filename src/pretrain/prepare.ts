@@ -1,10 +1,10 @@
 // From a config to a run that can start: engine opened, engine settings resolved, data and run identified.
 import { basename } from 'node:path';
 import { digestMessages } from '../base/files/digests.js';
-import { type Config, checkSizes, identity } from '../config/index.js';
+import { batchParts, type Config, checkSizes, identity, inParts, patchCounts } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { type ImageSource, openSource } from '../images/index.js';
-import { modelSizes, patchCounts } from '../model/sizes.js';
+import { modelSizes } from '../model/sizes.js';
 import { checkLearning } from './learning.js';
 import type { RunIdentity } from './run_folder.js';
 
@@ -36,23 +36,24 @@ function divisor(batch: number, most: number): number {
 const MICRO_BATCH_VALUES = 1280 * 768;
 
 /**
- * Micro-batches inside the step, so that the widest activations stay in the cache; one on a GPU and on engines that run op
- * by op, where they only cost. `tokens` are those of one image.
+ * The config with the micro-batches of its step, where it leaves them open: so many that the widest activations stay in the cache; one on a GPU and on
+ * engines that run op by op, where they only cost.
  */
-export function microBatches(
-  config: Config,
-  engine: { name: string; device: string },
-  tokens: { teacher: number; student: number },
-): { teacher: number; student: number } {
-  const { teacher_micro_batches: t, student_micro_batches: st, micro_batch: images } = config.engine;
+export function withMicroBatches(config: Config, engine: { name: string; device: string }): Config {
   const { batch } = config.train;
-  const set = images === null ? null : batch / images;
+  const { registers } = config.model;
+  const { patches, visible } = patchCounts(config);
   const hidden = config.model.width * config.model.mlp_ratio;
-  const auto = (perImage: number): number =>
+  const auto = (tokens: number): number =>
     engine.name === 'onnx' && engine.device === 'cpu'
-      ? divisor(batch, Math.min(64, Math.round((batch * perImage * hidden) / MICRO_BATCH_VALUES)))
+      ? divisor(batch, Math.min(64, Math.round((batch * tokens * hidden) / MICRO_BATCH_VALUES)))
       : 1;
-  return { teacher: set ?? t ?? auto(tokens.teacher), student: set ?? st ?? auto(tokens.student) };
+  const student = config.model.predictor.type === 'fused' ? patches : visible;
+  const parts = batchParts(config, {
+    teacher: auto(registers + patches),
+    student: auto(registers + student),
+  });
+  return inParts(config, parts.teacher, parts.student);
 }
 
 /**
@@ -88,26 +89,10 @@ export async function prepareRun(config: Config, hear: Hearing = {}): Promise<Pr
 /** The config with its engine section as it runs: nothing is left to choose, so that it can be identified. */
 export function resolveEngine(
   config: Config,
-  engine: Pick<Engine, 'name' | 'device'> & { threads?: number },
+  { name, device, threads = null }: Pick<Engine, 'name' | 'device'> & { threads?: number | null },
 ): Config {
-  const s = modelSizes(config);
-  const tokens = {
-    teacher: s.registers + s.patches,
-    student: s.registers + (s.predictor === 'fused' ? s.patches : patchCounts(config).visible),
-  };
-  const micro = microBatches(config, engine, tokens);
-  return {
-    ...config,
-    engine: {
-      ...config.engine,
-      name: engine.name,
-      device: engine.device,
-      threads: engine.threads ?? null,
-      micro_batch: null, // now in the two counts
-      teacher_micro_batches: micro.teacher,
-      student_micro_batches: micro.student,
-    },
-  };
+  const cut = withMicroBatches(config, { name, device });
+  return { ...cut, engine: { ...cut.engine, name, device, threads } };
 }
 
 /** Where a run goes unless --out says otherwise: runs/NAME-IDENTITY, so that the same command finds its run again. */

@@ -6,10 +6,9 @@ import type { CheckpointFile } from '../checkpoint/folder.js';
 import { type Config, identityDifferences } from '../config/index.js';
 import { type Executable, elements, type Program } from '../engine/program.js';
 import { DataError, UsageError } from '../errors.js';
-import { allShapes, initialTensors, isRope, ropeFrequencies } from '../model/parameters.js';
+import { allShapes, initialTensors, isRope, optimiserShapes, ropeFrequencies } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
 import { isEngineSetting, type RunIdentity } from './run_folder.js';
-import { optimiserShapes } from './step.js';
 
 /** Parameters (student, EMA, clustering layer) and optimiser moments by name, row-major. */
 export type RunState = Record<string, Float32Array>;

@@ -74,6 +74,7 @@ describe('presets', () => {
       visible: 90,
       masked: 166,
       predicted: 8,
+      queries: 8,
     });
     expect(patchCounts(ablation)).toEqual({
       grid: [14, 14],
@@ -81,6 +82,7 @@ describe('presets', () => {
       visible: 69,
       masked: 127,
       predicted: 6,
+      queries: 6,
     });
   });
 });

@@ -4,10 +4,16 @@ import { stream } from '../../src/base/random.js';
 import { type Config, parseConfig } from '../../src/config/index.js';
 import { encoderProgram } from '../../src/encoder/program.js';
 import { elements, type Program, type Values } from '../../src/engine/program.js';
-import { initialParameters, isRope, STUDENT } from '../../src/model/parameters.js';
+import {
+  FIRST_MOMENT,
+  initialParameters,
+  isRope,
+  SECOND_MOMENT,
+  STUDENT,
+} from '../../src/model/parameters.js';
 import { modelSizes } from '../../src/model/sizes.js';
 import { stepInputs } from '../../src/pretrain/inputs.js';
-import { FIRST_MOMENT, SECOND_MOMENT, type StepOptions, stepProgram } from '../../src/pretrain/step.js';
+import { type StepOptions, stepProgram } from '../../src/pretrain/step.js';
 
 export const pixels = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] };
 
@@ -52,13 +58,12 @@ const variant = (
 /** One setting changed at a time, and the ones that meet in the graph together. */
 export const variants: Variant[] = [
   variant('the defaults'),
-  variant('micro-batches', {}, { teacherMicroBatches: 4, studentMicroBatches: 2 }),
+  variant('micro-batches', { engine: { teacher_micro_batches: 4, student_micro_batches: 2 } }),
   variant('drop path', { model: { drop_path: 0.5 } }),
-  variant(
-    'drop path of the encoder only, in micro-batches',
-    { model: { drop_path: 0.5, predictor: { depth: 1, drop_path: 0 } } },
-    { studentMicroBatches: 2 },
-  ),
+  variant('drop path of the encoder only, in micro-batches', {
+    model: { drop_path: 0.5, predictor: { depth: 1, drop_path: 0 } },
+    engine: { student_micro_batches: 2 },
+  }),
   variant('standard Sinkhorn', { clustering: { sinkhorn: 'standard' } }),
   variant('a clustering layer without bias', { clustering: { bias: false } }),
   variant('clipped gradients', { optim: { clip_norm: 0.1 } }),
@@ -68,11 +73,10 @@ export const variants: Variant[] = [
   variant('a predictor of self-attention', {
     model: { drop_path: 0.5, predictor: { depth: 2, type: 'self' } },
   }),
-  variant(
-    'a fused predictor, in micro-batches',
-    { model: { drop_path: 0.5, predictor: { type: 'fused' } } },
-    { studentMicroBatches: 2 },
-  ),
+  variant('a fused predictor, in micro-batches', {
+    model: { drop_path: 0.5, predictor: { type: 'fused' } },
+    engine: { student_micro_batches: 2 },
+  }),
   variant('learned positions', { model: { positions: 'learned' } }),
   variant('learned positions under self-attention', {
     model: { positions: 'learned', registers: 3, predictor: { depth: 1, type: 'self', width: 24, heads: 3 } },
@@ -119,7 +123,7 @@ export function stepCase({ config, options }: Variant): Case {
     program,
     state: midway(program, initialParameters(s, 1)),
     inputs: (step) => ({
-      ...stepInputs(config, s, step, options.studentMicroBatches ?? 1).inputs,
+      ...stepInputs(config, step).inputs,
       images: options.reference
         ? Float32Array.from(bytes(program, step), (b) => b / 128 - 1)
         : bytes(program, step),

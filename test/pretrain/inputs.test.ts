@@ -1,9 +1,7 @@
 // Inputs of a step: kept samples of drop path, masks and rates, the same for the same (seed, step) and for nothing else.
 import { describe, expect, it } from 'vitest';
-import { patchCounts } from '../../src/config/index.js';
-import { modelSizes } from '../../src/model/sizes.js';
-import { stepInputs, stepRates } from '../../src/pretrain/inputs.js';
-import { dropPathPlan, keptCount } from '../../src/pretrain/step.js';
+import { inParts, patchCounts } from '../../src/config/index.js';
+import { dropPathPlan, keptCount, stepInputs, stepRates } from '../../src/pretrain/inputs.js';
 import { smallConfig } from './small_run.js';
 
 const config = smallConfig(
@@ -14,15 +12,14 @@ const config = smallConfig(
   'train.batch=24',
   'train.steps=100',
 );
-const s = modelSizes(config);
 const inputsOf = (step: number, seed = 0, parts = 2) =>
-  stepInputs({ ...config, seed }, s, step, parts).inputs;
+  stepInputs(inParts({ ...config, seed }, parts), step).inputs;
 
 describe('kept samples of drop path', () => {
   it.each([1, 2, 3])('are distinct, as many as the rate says, and invert, in %i parts', (parts) => {
     const inputs = inputsOf(7, 0, parts);
     const micro = 24 / parts;
-    const plan = dropPathPlan(config, s, micro);
+    const plan = dropPathPlan(inParts(config, parts));
     expect(plan.map(({ part, branches }) => [part, branches])).toEqual([
       ['encoder', 6],
       ['decoder', 4],
@@ -67,7 +64,7 @@ describe('kept samples of drop path', () => {
 
   it('are absent without drop path', () => {
     const plain = smallConfig('model.drop_path=0');
-    const { inputs } = stepInputs(plain, modelSizes(plain), 0, 1);
+    const { inputs } = stepInputs(plain, 0);
     expect(Object.keys(inputs).filter((name) => /kept|inverse/.test(name))).toEqual([]);
     expect(keptCount(8, 0)).toBe(8);
     expect(keptCount(8, 0.99)).toBe(1); // never none

@@ -3,13 +3,13 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readSafetensors } from '../../src/base/safetensors.js';
-import { type Config, parseConfig } from '../../src/config/index.js';
+import { type Config, inParts, parseConfig } from '../../src/config/index.js';
 import { elements, type Values } from '../../src/engine/program.js';
-import { isRope, ropeFrequencies } from '../../src/model/parameters.js';
+import { isRope, ropeFrequencies, SECOND_MOMENT } from '../../src/model/parameters.js';
 import { maskInputs, readMaskInputs } from '../../src/model/positions.js';
 import { modelSizes } from '../../src/model/sizes.js';
 import { adamwCorrections } from '../../src/optim/adamw.js';
-import { SECOND_MOMENT, stepProgram } from '../../src/pretrain/step.js';
+import { stepProgram } from '../../src/pretrain/step.js';
 import { onEveryEngine } from '../support/engines.js';
 import { byImage, relativeError } from '../support/golden.js';
 
@@ -85,11 +85,7 @@ onEveryEngine('a rival method', (engine) => {
       const config = configOf(variant);
       const s = modelSizes(config);
       const { batch, predicted } = settings;
-      const program = stepProgram(config, {
-        reference: true,
-        teacherMicroBatches: parts,
-        studentMicroBatches: parts,
-      });
+      const program = stepProgram(inParts(config, parts), { reference: true });
       const executable = await (await engine.open()).load(program);
       const state = program.state.map((name): [string, Values] => {
         const stored = file.tensors.get(`${variant}/before.${name}`);

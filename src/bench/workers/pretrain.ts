@@ -20,19 +20,15 @@ export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) =
   const engine = await openEngine({ ...asked.engine, threads });
   const config = resolveEngine(asked, engine);
   const s = modelSizes(config);
-  const { teacher_micro_batches: teacher, student_micro_batches: student } = config.engine;
-  const program = stepProgram(config, {
-    ...IMAGENET,
-    teacherMicroBatches: teacher ?? 1,
-    studentMicroBatches: student ?? 1,
-  });
+  const { teacher_micro_batches, student_micro_batches } = config.engine;
+  const program = stepProgram(config, IMAGENET);
   const executable = await engine.load(program);
   await setTensors(executable, program, startTensors(config));
   const images = benchImages(config.train.batch, s.height, s.width);
   let step = 0;
   const run = async ({ count }: { count: number }) => {
     const ready = Array.from({ length: count }, (_, i): Record<string, Values> => {
-      const { inputs } = stepInputs(config, s, step + i, student ?? 1);
+      const { inputs } = stepInputs(config, step + i);
       return { ...inputs, images: images[(step + i) % images.length]! };
     });
     const losses: number[][] = [];
@@ -45,11 +41,7 @@ export const prepare: Prepare = async ({ config: asked, threads }: TrainSetup) =
     return { ...time, losses };
   };
   return {
-    facts: {
-      ...engineFacts(engine),
-      teacher_micro_batches: teacher,
-      student_micro_batches: student,
-    },
+    facts: { ...engineFacts(engine), teacher_micro_batches, student_micro_batches },
     handlers: { run },
   };
 };

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { inParts } from '../../../src/config/index.js';
 import { activationBytes } from '../../../src/engine/graph/memory.js';
 import { optimise } from '../../../src/engine/graph/passes/index.js';
 import { trace } from '../../../src/engine/graph/trace.js';
@@ -94,11 +95,7 @@ function step(batch: number, parts: number) {
     train: { batch },
   });
   const options = { mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2] };
-  return stepCase({
-    name: `${parts} parts`,
-    config,
-    options: { ...options, teacherMicroBatches: parts, studentMicroBatches: parts },
-  });
+  return stepCase({ name: `${parts} parts`, config: inParts(config, parts), options });
 }
 
 /** Two steps: the estimate, how much the process grew, and the losses. */

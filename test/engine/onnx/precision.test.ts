@@ -7,7 +7,7 @@ import type { Outputs, Program } from '../../../src/engine/program.js';
 import { referenceEngine } from '../../../src/engine/reference.js';
 import { EngineError } from '../../../src/errors.js';
 import { loweredModel, providerKernels } from '../../../src/inspect/fallback.js';
-import { FIRST_MOMENT, SECOND_MOMENT } from '../../../src/pretrain/step.js';
+import { FIRST_MOMENT, SECOND_MOMENT } from '../../../src/model/parameters.js';
 import { product } from '../../../src/tensor/ops/index.js';
 import { type NamedTensorMap, tf } from '../../../src/tensor/tf.js';
 import { cuda, engines, onEveryEngine } from '../../support/engines.js';

@@ -1,6 +1,5 @@
-// What the student has to predict: the teacher's side of the step, one way for each loss of Table 1c, and MAE's.
-import type { Config } from '../config/index.js';
-import { targetEntropy } from '../losses.js';
+// The two sides of a loss: what the student has to predict, and how its answers are compared with that.
+import { type Config, lossOf } from '../config/index.js';
 import type { RunOptions, Weights } from '../model/encoder.js';
 import { encode } from '../model/encoder.js';
 import { fold } from '../model/fold.js';
@@ -10,9 +9,13 @@ import { tableWeights, wholeImageCoordinates } from '../model/positions.js';
 import type { ModelSizes } from '../model/sizes.js';
 import { cluster, valuesAtOnce } from '../teacher/clustering.js';
 import { sinkhorn } from '../teacher/sinkhorn.js';
+import { huberSum, softCrossEntropy } from '../tensor/ops/index.js';
 import { type NamedTensorMap, type Tensor, tf } from '../tensor/tf.js';
+import { imagesOf } from './inputs.js';
 
 export interface TargetInputs {
+  config: Config;
+  s: ModelSizes;
   /** Weights of the teacher: the EMA of the student, names without prefix. */
   ema: Weights;
   /** State, for the clustering layer. */
@@ -39,22 +42,35 @@ export interface Targets {
 }
 
 /** The targets of `loss.type`. */
-export function targetsOf(config: Config, s: ModelSizes, i: TargetInputs): Targets {
-  const { type } = config.loss;
-  if (type === 'pixel') return pixelTargets(i);
-  const patches = teacherPatches(s, i);
-  if (type === 'direct') return featureTargets(s, i, patches);
-  return type === 'ibot' ? headTargets(config, s, i, patches) : clusterTargets(config, s, i, patches);
+export const targetsOf = (i: TargetInputs): Targets => TARGETS[lossOf(i.config).targets](i);
+
+/**
+ * Sum over the rows of answers and targets [T, W] of what `loss.type` says:
+ * - `cross-entropy` of the softmax at the student's temperature (paper, Eq. 1; iBOT, arXiv 2111.07832, Eq. 2, without its [CLS] term);
+ * - `huber`, mean over the W features (I-JEPA, facebookresearch/ijepa, src/train.py: smooth L1, which is Huber with delta 1);
+ * - `squares`, mean over the W values of a patch (MAE, arXiv 2111.06377, Sec. 3).
+ */
+export function lossSum(config: Config, answers: Tensor, targets: Tensor): Tensor {
+  const { student_temperature, huber_delta } = config.loss;
+  const mean = (sum: Tensor): Tensor => tf.mul(sum, 1 / answers.shape[1]!);
+  switch (lossOf(config).compare) {
+    case 'cross-entropy':
+      return softCrossEntropy(tf.mul(answers, 1 / student_temperature), targets);
+    case 'huber':
+      return mean(huberSum(answers, targets, huber_delta));
+    case 'squares':
+      return mean(tf.sum(tf.square(tf.sub(answers, targets))));
+  }
 }
 
-/** Images `part` of `parts` of x [T, B, C], as rows [T * B / parts, C]. */
-export function imagesOf(x: Tensor, part: number, parts: number): Tensor {
-  const [t, b, c] = x.shape as [number, number, number];
-  return tf.reshape(tf.slice(x, [0, (part * b) / parts, 0], [t, b / parts, c]), [-1, c]);
+/** Mean over rows of the entropy of the targets [T, K], in nats. */
+function targetEntropy(targets: Tensor): Tensor {
+  const logs = tf.log(tf.maximum(targets, 1e-30));
+  return tf.neg(tf.div(tf.sum(tf.mul(targets, logs)), targets.shape[0]!));
 }
 
 /** The EMA encoder sees every patch of the whole image; registers are dropped: [N * B, D]. */
-function teacherPatches(s: ModelSizes, { ema, pixels, batch, parts }: TargetInputs): Tensor {
+function teacherPatches({ s, ema, pixels, batch, parts }: TargetInputs): Tensor {
   const coords = tf.tensor2d(wholeImageCoordinates(s), [s.registers + s.patches, 2]);
   const run: RunOptions = { inference: true };
   if (s.positions === 'learned') {
@@ -72,7 +88,9 @@ function teacherPatches(s: ModelSizes, { ema, pixels, batch, parts }: TargetInpu
 const at = (x: Tensor, rows: Tensor): Tensor => tf.gather(x, rows as never) as Tensor;
 
 /** CAPI: online clustering of the teacher's patches, trained by its own loss (paper, Sec. 3.1). */
-function clusterTargets(config: Config, s: ModelSizes, i: TargetInputs, patches: Tensor): Targets {
+function clusterTargets(i: TargetInputs): Targets {
+  const { config, s } = i;
+  const patches = teacherPatches(i);
   const layer = Object.fromEntries(
     Object.keys(clusteringShapes(s)).map((n) => [n, i.state[CLUSTERING + n]!]),
   );
@@ -99,8 +117,10 @@ function clusterTargets(config: Config, s: ModelSizes, i: TargetInputs, patches:
  * iBOT: the EMA of the student's head on the teacher's patches, sharpened by `clustering.target_temperature`. In place of iBOT's centring stands
  * Sinkhorn-Knopp, as the paper's run A2fcb has it ("modified", Table 8), over all patches of the image as CAPI's own.
  */
-function headTargets(config: Config, s: ModelSizes, i: TargetInputs, patches: Tensor): Targets {
-  const { clustering } = config;
+function headTargets(i: TargetInputs): Targets {
+  const { s } = i;
+  const { clustering } = i.config;
+  const patches = teacherPatches(i);
   const logits = headOutputs(fold(i.ema, s), s, patches);
   const grid = [s.patches, i.batch, s.prototypes];
   const assignments = sinkhorn(tf.reshape(logits, grid), {
@@ -132,8 +152,9 @@ function standardRows(x: Tensor, eps: number, unbiased: boolean): Tensor {
  * I-JEPA: the teacher's features themselves, layer-normalised (facebookresearch/ijepa, src/train.py). The paper gives neither the normalisation
  * nor Huber's delta of its run A3bb3; both are I-JEPA's.
  */
-function featureTargets(s: ModelSizes, i: TargetInputs, patches: Tensor): Targets {
-  const all = standardRows(patches, 1e-5, false);
+function featureTargets(i: TargetInputs): Targets {
+  const { s } = i;
+  const all = standardRows(teacherPatches(i), 1e-5, false);
   return {
     targets: at(all, i.rows),
     gradients: {},
@@ -148,3 +169,10 @@ function featureTargets(s: ModelSizes, i: TargetInputs, patches: Tensor): Target
 function pixelTargets(i: TargetInputs): Targets {
   return { targets: standardRows(at(i.pixels, i.rows), 1e-6, true), gradients: {}, outputs: {} };
 }
+
+const TARGETS = {
+  clustering: clusterTargets,
+  head: headTargets,
+  features: featureTargets,
+  pixels: pixelTargets,
+} satisfies Record<ReturnType<typeof lossOf>['targets'], (i: TargetInputs) => Targets>;
