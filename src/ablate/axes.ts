@@ -1,5 +1,5 @@
 // The axes of an ablation: what `predictor=fused` or `masking=random@0.9` sets in a config.
-import { acceptedBy, isKnown, nearestKey } from '../config/keys.js';
+import { acceptedBy, choicesOf, isKnown, nearestKey } from '../config/keys.js';
 import { nearest } from '../config/nearest.js';
 import { yamlValue } from '../config/yaml.js';
 import { UsageError } from '../errors.js';
@@ -23,16 +23,15 @@ interface NamedAxis {
 
 /** Axes with values of their own; every other axis is a key of the config. */
 const NAMED: Record<string, NamedAxis> = {
-  predictor: words('model.predictor.type', ['fused', 'self', 'cross']),
+  predictor: words('model.predictor.type'),
   masking: {
-    values: 'random, block, inverse, inverse+roll, each with an optional @RATIO',
+    values: `${choicesOf('masking.type').join(', ')}, each with an optional +roll and @RATIO`,
     settings: (value) => {
-      const match = /^(random|block|inverse|inverse\+roll)(?:@(0?\.\d+))?$/.exec(value);
-      if (!match) return undefined;
-      const [, type, ratio] = match;
+      const [, type, roll, ratio] = /^([\w-]+)(\+roll)?(?:@(0?\.\d+))?$/.exec(value) ?? [];
+      if (type === undefined || !choicesOf('masking.type').includes(type)) return undefined;
       return {
-        'masking.type': type!.replace('+roll', ''),
-        'masking.roll': type === 'inverse+roll',
+        'masking.type': type,
+        'masking.roll': roll !== undefined,
         ...(ratio === undefined ? {} : { 'masking.ratio': Number(ratio) }),
       };
     },
@@ -43,12 +42,14 @@ const NAMED: Record<string, NamedAxis> = {
     settings: (value) => (/^\d+$/.test(value) ? { 'model.registers': Number(value) } : undefined),
     label: (read) => read('model.registers'),
   },
-  loss: words('loss.type', ['capi', 'capi-mlp', 'ibot', 'direct', 'pixel']),
-  sinkhorn: words('clustering.sinkhorn', ['positionwise', 'standard', 'none']),
-  positions: words('model.positions', ['rope', 'learned']),
+  loss: words('loss.type'),
+  sinkhorn: words('clustering.sinkhorn'),
+  positions: words('model.positions'),
 };
 
-function words(key: string, values: readonly string[]): NamedAxis {
+/** The values of an axis are those that the config's key accepts. */
+function words(key: string): NamedAxis {
+  const values = choicesOf(key);
   return {
     values: values.join(', '),
     settings: (value) => (values.includes(value) ? { [key]: value } : undefined),

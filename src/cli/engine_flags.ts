@@ -1,11 +1,12 @@
 // The flags that choose an engine, the same on every command that opens one, and what they ask for.
 import { Flags } from '@oclif/core';
+import { DEVICE_NAMES, ENGINE_NAMES } from '../config/engines.js';
 import type { DeviceName, EngineName } from '../engine/program.js';
 import type { EngineRequest } from '../engine/select.js';
 
 export const engineFlags = {
-  engine: Flags.string({ options: ['auto', 'onnx', 'tensorflow', 'reference'] }),
-  device: Flags.string({ options: ['auto', 'cpu', 'cuda', 'webgpu'] }),
+  engine: Flags.string({ options: ENGINE_NAMES }),
+  device: Flags.string({ options: DEVICE_NAMES }),
   gpu: Flags.integer({
     description: 'number of the NVIDIA GPU, from 0 as nvidia-smi counts, or among CUDA_VISIBLE_DEVICES',
     min: 0,

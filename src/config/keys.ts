@@ -43,6 +43,12 @@ export function acceptedBy(path: string): string {
   return (schema?.meta()?.accepts as string | undefined) ?? 'another value';
 }
 
+/** The words that a key with a choice of words accepts. */
+export function choicesOf(path: string): string[] {
+  const schema = schemaAt(path);
+  return schema instanceof z.ZodEnum ? schema.options.map(String) : [];
+}
+
 /** True when the dotted path is a key or a section. */
 export function isKnown(path: string): boolean {
   return schemaAt(path) !== undefined;

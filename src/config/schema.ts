@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { TASK_NAMES } from '../probes/tasks.js';
+import { DEVICE_NAMES, ENGINE_NAMES } from './engines.js';
 import { LOSSES, type LossName } from './losses.js';
 
 /** A leaf of the schema with the words that an error message uses for what it accepts. */
@@ -178,8 +179,8 @@ const train = section({
 });
 
 const engine = section({
-  name: choice('auto', 'onnx', 'tensorflow', 'reference').default('auto'),
-  device: choice('auto', 'cpu', 'cuda', 'webgpu').default('auto'),
+  name: choice(...ENGINE_NAMES).default('auto'),
+  device: choice(...DEVICE_NAMES).default('auto'),
   /** Number of the NVIDIA GPU, from 0 as nvidia-smi counts; null: the first. Changes no number. */
   gpu: countOrNull(0, LIMITS.threads).default(null),
   /** Threads that compute; null: the physical cores that the process may use (src/cores.ts). */

@@ -8,9 +8,17 @@ import type { Machine } from '../engine/gpu/machine.js';
 import { gpuSteps, type Packages, type Step } from '../engine/gpu/steps.js';
 import { type Adapter, vulkanAdapters } from '../engine/onnx/adapters.js';
 import { cudaLibraries } from '../engine/onnx/session.js';
-import { type Engine, elements, type Outputs, type Program, type Values } from '../engine/program.js';
+import {
+  type DeviceName,
+  type Engine,
+  type EngineName,
+  elements,
+  type Outputs,
+  type Program,
+  type Values,
+} from '../engine/program.js';
 import { referenceEngine } from '../engine/reference.js';
-import { openEngine, reasonOf } from '../engine/select.js';
+import { enginesOnDevices, openEngine, reasonOf } from '../engine/select.js';
 import { loadTensorflow, TENSORFLOW_FIX } from '../engine/tensorflow.js';
 import { EMA, FIRST_MOMENT, initialParameters } from '../model/parameters.js';
 import { modelSizes } from '../model/sizes.js';
@@ -58,12 +66,9 @@ export async function doctorGpu(log: (text: string) => void, machine?: Machine):
     machine || platform() === 'linux' ? gpuSteps(machine ?? { root: '/', env: process.env }, packages) : [];
   log(stepsText(steps));
   const runs: GpuRun[] = [];
-  for (const [engine, device] of [
-    ['tensorflow', 'cuda'],
-    ['onnx', 'cuda'],
-    ['onnx', 'webgpu'],
-  ] as const) {
-    const run = await runOn({ engine, device });
+  for (const wanted of enginesOnDevices().reverse()) {
+    if (wanted.device === 'cpu') continue;
+    const run = await runOn(wanted);
     runs.push(run);
     log(runText(run));
   }
@@ -93,7 +98,7 @@ function runText(run: GpuRun): string {
   return `${name}${devices}: ${deviation}, ${judged}; products of ${size} x ${size}: ${gflops!.toPrecision(3)} GFLOP/s`;
 }
 
-async function runOn(wanted: Pick<GpuRun, 'device'> & { engine: 'onnx' | 'tensorflow' }): Promise<GpuRun> {
+async function runOn(wanted: { engine: EngineName; device: DeviceName }): Promise<GpuRun> {
   let loads = false;
   try {
     const engine = await openOn(wanted);
@@ -114,7 +119,7 @@ async function runOn(wanted: Pick<GpuRun, 'device'> & { engine: 'onnx' | 'tensor
 }
 
 async function openOn({ engine, device }: Parameters<typeof runOn>[0]): Promise<Engine> {
-  const opened = await openEngine({ name: engine, device: device as 'cuda', threads: null });
+  const opened = await openEngine({ name: engine, device, threads: null });
   await (await opened.load(products(8))).dispose(); // opening alone asks no device
   return opened;
 }

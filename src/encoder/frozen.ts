@@ -1,4 +1,4 @@
-// The one interface that every evaluation reads: a frozen encoder, whoever trained it. Opened by open_frozen.ts.
+// A frozen encoder, whoever trained it: what probes and pictures read, and nothing else of a model. Opened by open_frozen.ts.
 
 /** Features of one batch of images, row-major copies. */
 export interface FrozenFeatures {

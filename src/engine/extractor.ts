@@ -1,10 +1,10 @@
-// Two engines as one: the first trains, the second runs the programs whose state never changes, such as frozen encoders.
+// Two engines as one: the second runs the programs whose state is fixed when they are loaded, such as frozen encoders, the first all others.
 import type { Engine, Executable, Program, Values } from './program.js';
 
 /**
  * An engine that loads programs with `fixed` state on `extractor` and all others on `trainer`, whose name and device it bears.
- * On CUDA these are tensorflow, whose tensors stay on the device between steps, and onnxruntime, which takes an encoder's
- * weights as constants, so that images go in and features come out and nothing else crosses the bus.
+ * An evaluation on CUDA has onnx on the CPU for its heads and onnx on CUDA for the encoder (select.ts): its weights are constants there, so
+ * that images go in and features come out and nothing else crosses the bus.
  */
 export function withExtractor(trainer: Engine, extractor: Engine): Engine {
   const { name, device, threads, version } = trainer;
@@ -19,7 +19,7 @@ export function withExtractor(trainer: Engine, extractor: Engine): Engine {
   };
 }
 
-/** What an engine runs on, for people: `onnx on cpu`, or `tensorflow on cuda, features by onnx on cuda`. */
+/** What an engine runs on, for people: `onnx on cuda`, or `onnx on cpu, features by onnx on cuda`. */
 export function engineText({ name, device, extractor }: Engine): string {
   return `${name} on ${device}${extractor ? `, features by ${extractor.name} on ${extractor.device}` : ''}`;
 }

@@ -1,4 +1,5 @@
 // The engine contract: a program is a pure function of named tensors; an engine loads it and runs it.
+import type { DEVICE_NAMES, ENGINE_NAMES } from '../config/engines.js';
 import type { NamedTensorMap } from '../tensor/tf.js';
 
 export type ProgramDType = 'float32' | 'int32' | 'uint8';
@@ -48,8 +49,8 @@ export interface Executable {
   dispose(): Promise<void>;
 }
 
-export type EngineName = 'onnx' | 'tensorflow' | 'reference';
-export type DeviceName = 'cpu' | 'cuda' | 'webgpu';
+export type EngineName = Exclude<(typeof ENGINE_NAMES)[number], 'auto'>;
+export type DeviceName = Exclude<(typeof DEVICE_NAMES)[number], 'auto'>;
 
 export interface Engine {
   readonly name: EngineName;

@@ -9,6 +9,52 @@ import { type DeviceName, type Engine, type EngineName, elements, type Program }
 /** What to type to get onnxruntime's CUDA provider. */
 export const ONNX_CUDA_FIX = 'With an NVIDIA GPU: scripts/install-cuda-provider.sh (docs/gpu.md)';
 
+/** An engine as it is opened and tried. */
+interface EngineRow {
+  /** Devices that it may run on, in the order that they are tried in. */
+  devices: readonly DeviceName[];
+  /** Side of the square product that its speed is measured with. */
+  side: number;
+  /** @throws EngineError with what to type when engine or device is not there */
+  open(device: DeviceName | 'auto', threads: number): Promise<Engine>;
+  /** What to type to get it on a device. */
+  fix?(device: DeviceName): Promise<string>;
+}
+
+export const ENGINES: Record<EngineName, EngineRow> = {
+  onnx: {
+    devices: ['cpu', 'webgpu', 'cuda'],
+    side: 1024,
+    async open(device, threads) {
+      const { OnnxEngine } = await import('./onnx/session.js');
+      return new OnnxEngine({ device: device === 'auto' ? 'cpu' : device, threads });
+    },
+    fix: async (device) =>
+      device === 'cuda' ? ONNX_CUDA_FIX : (await import('./onnx/webgpu.js')).WEBGPU_FIX,
+  },
+  tensorflow: {
+    devices: ['cuda', 'cpu'],
+    side: 1024,
+    open: async (device, threads) => (await import('./tensorflow.js')).tensorflowEngine(device, threads),
+    fix: async () => (await import('./tensorflow.js')).TENSORFLOW_FIX,
+  },
+  reference: {
+    devices: ['cpu'],
+    side: 128,
+    async open(device) {
+      if (device !== 'auto' && device !== 'cpu')
+        throw new EngineError(`the reference engine runs on cpu only, not on ${device}`);
+      return (await import('./reference.js')).referenceEngine();
+    },
+  },
+};
+
+/** Every engine on every device that it may run on. */
+export const enginesOnDevices = (): { engine: EngineName; device: DeviceName }[] =>
+  Object.entries(ENGINES).flatMap(([engine, { devices }]) =>
+    devices.map((device) => ({ engine: engine as EngineName, device })),
+  );
+
 export interface EngineRequest {
   name: EngineName | 'auto';
   device: DeviceName | 'auto';
@@ -31,40 +77,20 @@ export async function openEngine(request: EngineRequest): Promise<Engine> {
   process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // on CUDA float32 is float32, not 10 bits of mantissa in every product
   const onCuda =
     device === 'cuda' ? name === 'auto' || name === 'onnx' : device === 'auto' && name === 'auto';
-  if (!onCuda) return openNamed(name === 'auto' ? 'onnx' : name, device, threads);
+  if (!onCuda) return ENGINES[name === 'auto' ? 'onnx' : name].open(device, threads);
   const cuda = await cudaEngine(threads);
   if ('version' in cuda) {
     return request.purpose === 'evaluate'
-      ? withExtractor(await openNamed('onnx', 'cpu', threads), cuda)
+      ? withExtractor(await ENGINES.onnx.open('cpu', threads), cuda)
       : cuda;
   }
   if (name === 'auto') {
     const { loadTensorflow } = await import('./tensorflow.js');
     const found = loadTensorflow(threads);
-    if ('device' in found && found.device === 'cuda') return openNamed('tensorflow', 'cuda', threads);
-    if (device === 'auto') return openNamed('onnx', 'cpu', threads);
+    if ('device' in found && found.device === 'cuda') return ENGINES.tensorflow.open('cuda', threads);
+    if (device === 'auto') return ENGINES.onnx.open('cpu', threads);
   }
   throw new EngineError(`${cuda.failure}. ${ONNX_CUDA_FIX}`);
-}
-
-async function openNamed(name: EngineName, device: DeviceName | 'auto', threads: number): Promise<Engine> {
-  switch (name) {
-    case 'tensorflow': {
-      const { tensorflowEngine } = await import('./tensorflow.js');
-      return tensorflowEngine(device, threads);
-    }
-    case 'reference': {
-      if (device !== 'auto' && device !== 'cpu') {
-        throw new EngineError(`the reference engine runs on cpu only, not on ${device}`);
-      }
-      const { referenceEngine } = await import('./reference.js');
-      return referenceEngine();
-    }
-    default: {
-      const { OnnxEngine } = await import('./onnx/session.js');
-      return new OnnxEngine({ device: device === 'auto' ? 'cpu' : device, threads });
-    }
-  }
 }
 
 /** The onnx engine on CUDA, if a first program runs there. */
@@ -105,19 +131,12 @@ export interface EngineReport {
 
 /** Tries every engine on the devices that it knows; never throws. */
 export async function probeEngines(options: { size?: number } = {}): Promise<EngineReport[]> {
-  const wanted: { engine: EngineName; device: DeviceName; size: number }[] = [
-    { engine: 'onnx', device: 'cpu', size: options.size ?? 1024 },
-    { engine: 'onnx', device: 'webgpu', size: options.size ?? 1024 },
-    { engine: 'onnx', device: 'cuda', size: options.size ?? 1024 },
-    { engine: 'tensorflow', device: 'cuda', size: options.size ?? 1024 },
-    { engine: 'tensorflow', device: 'cpu', size: options.size ?? 1024 },
-    { engine: 'reference', device: 'cpu', size: Math.min(options.size ?? 128, 128) },
-  ];
   const reports: EngineReport[] = [];
-  for (const { engine: name, device, size } of wanted) {
+  for (const { engine: name, device } of enginesOnDevices()) {
+    const { side, fix } = ENGINES[name];
     try {
       const engine = await openEngine({ name, device, threads: null });
-      const gflops = await productRate(engine, size);
+      const gflops = await productRate(engine, Math.min(side, options.size ?? side));
       reports.push({
         engine: name,
         device,
@@ -127,11 +146,14 @@ export async function probeEngines(options: { size?: number } = {}): Promise<Eng
         detail: `${engine.threads ?? 1} thread${engine.threads === 1 ? '' : 's'}`,
       });
     } catch (error) {
-      const { TENSORFLOW_FIX } = await import('./tensorflow.js');
-      const { WEBGPU_FIX } = await import('./onnx/webgpu.js');
-      const onnxFix = device === 'cuda' ? ONNX_CUDA_FIX : WEBGPU_FIX;
-      const fix = name === 'tensorflow' ? TENSORFLOW_FIX : onnxFix;
-      reports.push({ engine: name, device, loads: false, detail: (error as Error).message, fix });
+      const { message: detail } = error as Error;
+      reports.push({
+        engine: name,
+        device,
+        loads: false,
+        detail,
+        ...(fix ? { fix: await fix(device) } : {}),
+      });
     }
   }
   return reports;

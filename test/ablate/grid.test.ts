@@ -151,11 +151,11 @@ describe('refusals', () => {
     ],
     [
       () => inline(['predictor=fused,crossed']),
-      /predictor has the value crossed; accepted: fused, self, cross$/,
+      /predictor has the value crossed; accepted: cross, self, fused$/,
     ],
     [
       () => inline(['masking=random@65']),
-      /masking has the value random@65; accepted: random, block, inverse, inverse\+roll, each with an optional @RATIO/,
+      /masking has the value random@65; accepted: inverse, block, random, each with an optional \+roll and @RATIO/,
     ],
     [() => inline(['nowhere.yaml']), /is no file and does not read AXIS=V1,V2/],
     [() => inline(['registers=0', 'registers=4']), /names the axis registers twice/],
