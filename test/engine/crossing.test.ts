@@ -85,7 +85,7 @@ describe('a training step', () => {
     const largest = Math.max(
       ...executable.graph.nodes.flatMap((n) => n.outputs.map((o) => 4 * elements(o.shape))),
     );
-    expect(once - idle).toBeGreaterThan(largest); // its inputs stand beside it
+    expect(once - idle).toBeGreaterThan(largest); // what it is made of stands beside it
     await executable.run(c.inputs(8));
     expect(executable.peakBytes()).toBeLessThan(1.5 * once); // runs do not pile up
     await executable.dispose();
