@@ -15,7 +15,7 @@ export interface ScoreKind {
   readonly source: string;
   readonly head: string;
   readonly metric: string;
-  /** How the metric counts: official, nanskip, ...; `-` where there is but one way. */
+  /** How the metric counts: official, nanskip, easy, ...; `-` where there is but one way. */
   readonly convention: string;
 }
 

@@ -5,7 +5,7 @@ import { splitHash } from '../results/record.js';
 import type { LoadedProtocol } from './protocol.js';
 import { allSets } from './sets.js';
 import type { Sets, Split } from './task.js';
-import type { TaskName } from './tasks.js';
+import { TASKS, type TaskName } from './tasks.js';
 
 /** Everything about the protocol that decides numbers: its hash stands in the record. */
 export function cardOf(
@@ -32,7 +32,7 @@ export function cardOf(
       validation: splitHash(split.validation),
       images: sets.train.indices.length,
     },
-    interval: '95 %, percentile bootstrap over test images, 2000 resamples, seed 0',
+    interval: `95 %, percentile bootstrap over ${TASKS[o.task].unit}, 2000 resamples, seed 0`,
     limit: o.limit,
     ...dataSettings(sets),
     engine: { name, device },

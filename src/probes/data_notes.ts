@@ -15,10 +15,10 @@ export interface Remarks {
 export async function remark(
   allowOverlap: boolean,
   onMessage: (text: string) => void,
-  task: Pick<ProbeTask<TaskSettings>, 'notes'>,
+  task: Pick<ProbeTask<TaskSettings>, 'notes' | 'overlap'>,
   sets: Sets,
 ): Promise<Remarks> {
-  const { notes: warnings, found } = await overlapNotes(sets, allowOverlap);
+  const { notes: warnings, found } = await overlapNotes(sets, allowOverlap, task.overlap);
   const others = dataNotes(task, sets);
   for (const note of warnings) onMessage(`warning: ${note}`);
   for (const note of others) onMessage(`note: ${note}`);

@@ -1,7 +1,7 @@
 // The parts of a record that heads fill: scores with intervals, grid points, and the tensors that stand behind every score.
 import type { StoredTensor } from '../base/safetensors.js';
 import type { Result } from '../results/record.js';
-import { type Counted, intervalsOf, scoreOf } from '../scores/counted.js';
+import { type Counted, countOf, intervalsOf, scoreOf } from '../scores/counted.js';
 import { predictionKey, storedValues } from './predictions.js';
 import type { TaskName } from './tasks.js';
 
@@ -64,7 +64,7 @@ export function addScores(
       convention,
       value: finite(scoreOf(kind, counted, classes)!),
       interval: { low: finite(low), high: finite(high) },
-      n: 'values' in counted ? counted.samples.length : counted.pixels.images,
+      n: countOf({ metric, convention }, counted),
       selected,
     });
   }

@@ -143,7 +143,7 @@ async function evaluateOne(
   const id = recordId(key);
   const folder = recordFolder(o.out, id);
   const found = o.force ? undefined : await findRecord(folder).catch(unlessTorn);
-  if (found) return checked(o, found);
+  if (found) return checked(o, protocol, found);
   const lock = await takeLock(join(folder, LOCK), {
     doing: 'capi eval',
     ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
@@ -152,7 +152,7 @@ async function evaluateOne(
   try {
     // Another process may have written it meanwhile: the test set is not read again.
     const made = o.force ? undefined : await findRecord(folder, (line) => o.watch?.onMessage?.(line));
-    if (made) return checked(o, made);
+    if (made) return checked(o, protocol, made);
     return await evaluateHeld(o, protocol, encoder, label, sets, remarksOf, {
       card,
       split,
@@ -172,9 +172,13 @@ async function unlessTorn(error: unknown): Promise<undefined> {
   if (!(await isTorn(error))) throw error;
 }
 
-async function checked(o: EvaluateOptions, found: Found): Promise<Found & { fresh: false }> {
+async function checked(
+  o: EvaluateOptions,
+  { task }: LoadedProtocol,
+  found: Found,
+): Promise<Found & { fresh: false }> {
   await checkRecord(found);
-  refuseRecorded(found.record.tests, o.allowOverlap ?? false);
+  refuseRecorded(found.record.tests, o.allowOverlap || task.overlap !== undefined);
   return { ...found, fresh: false };
 }
 

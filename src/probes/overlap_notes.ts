@@ -45,12 +45,14 @@ function otherwise(uri: string, split: string): string {
 }
 
 /**
- * Compares every test set with the training set: what each shares with it, and a line for those that share anything.
- * @throws DataError for an image that cannot be read, and unless `allow`, for an overlap above MOST_EQUAL or MOST_NEAR
+ * Compares every test set with the training set: what each shares with it, and a line for those that share anything. `handled` says what
+ * the task does with those (see ProbeTask.overlap).
+ * @throws DataError for an image that cannot be read, and unless `allow` or `handled`, for an overlap above MOST_EQUAL or MOST_NEAR
  */
 export async function overlapNotes(
   { train, tests }: ComparedSets,
   allow: boolean,
+  handled?: string,
 ): Promise<{ notes: string[]; found: FoundOverlap[] }> {
   const notes: string[] = [];
   const found: FoundOverlap[] = [];
@@ -59,8 +61,9 @@ export async function overlapNotes(
     const warning = overlapWarning(overlap, 'training', name);
     const { same, near } = sharesOf(overlap, train.source.length);
     const tooMuch = same > MOST_EQUAL || near > MOST_NEAR;
-    if (tooMuch && !allow) refuse(warning!, same > MOST_EQUAL);
-    if (warning) notes.push(tooMuch ? `${warning}; allowed by --allow-overlap` : warning);
+    if (tooMuch && !allow && handled === undefined) refuse(warning!, same > MOST_EQUAL);
+    const why = handled ?? (tooMuch ? 'allowed by --allow-overlap' : undefined);
+    if (warning) notes.push(why === undefined ? warning : `${warning}; ${why}`);
     found.push({ same: overlap.same.length, near: overlap.near.length, images: overlap.images.b });
   }
   return { notes, found };

@@ -50,13 +50,14 @@ export function countedIn(
   const part = (what: string): StoredTensor | undefined => from.get(predictionKey(test, source, head, what));
   const truth = part('truth');
   if (!truth) {
-    const metrics = Object.keys(TASKS[task].metrics).map((metric) => [
-      metric,
-      part(TENSORS[metric] ?? metric),
-    ]);
-    const values = metrics.flatMap(([metric, found]) =>
-      found ? [[metric, (found as StoredTensor).data]] : [],
-    );
+    const own = predictionKey(test, source, head, '');
+    const named = Object.entries(TENSORS).map(([metric, tensor]) => [tensor, metric] as const);
+    const metrics = new Map<string, string>(named);
+    const values = [...from].flatMap(([key, { data }]) => {
+      if (!key.startsWith(own)) return [];
+      const name = metrics.get(key.slice(own.length)) ?? key.slice(own.length);
+      return Object.hasOwn(TASKS[task].metrics, name.split(' ')[0]!) ? [[name, data]] : [];
+    });
     const samples = part('samples');
     if (!samples || values.length === 0) return undefined;
     return { samples: samples.data as Int32Array, values: Object.fromEntries(values) };

@@ -42,7 +42,7 @@ export interface SetsRequest {
  * @throws DataError where they do not go together: the same images, no labels, or labels that mean other classes
  */
 export async function openSets(
-  task: Pick<ProbeTask<TaskSettings>, 'checkSource' | 'checkSets'>,
+  task: Pick<ProbeTask<TaskSettings>, 'checkSource' | 'checkSets' | 'overlap'>,
   o: SetsRequest,
   { size }: { readonly size: { readonly height: number; readonly width: number } },
   reading: (set: string) => DigestOptions = () => ({}),
@@ -54,7 +54,7 @@ export async function openSets(
   const tests = [];
   for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
   const sets = { train: await open(o.train, 'train'), tests };
-  refuseSameImages(sets, o.allowOverlap ?? false);
+  refuseSameImages(sets, o.allowOverlap || task.overlap !== undefined);
   for (const { source } of allSets(sets)) task.checkSource(source);
   task.checkSets?.(sets);
   return sets;

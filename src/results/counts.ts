@@ -16,8 +16,8 @@ const hits = z.object({ samples: whole, hits: z.array(z.number().min(0).max(1)) 
 /** Pixels of a segmentation head, image by image, classes that appear alone: [class, hits, truth, predicted] one after another. */
 const pixels = z.object({ classes: z.int().min(1).max(65536), ignore: whole, images: z.array(whole) });
 
-/** Scores of images by metric: those of image `samples[i]` at place i. */
-const values = z.object({ samples: whole, scores: z.record(z.string(), z.array(z.number())) });
+/** Scores of images by metric: those of image `samples[i]` at place i, null where it has none. */
+const values = z.object({ samples: whole, scores: z.record(z.string(), z.array(z.number().nullable())) });
 
 const countsSchema = z.object({
   schema: z.literal(1),

@@ -21,7 +21,10 @@ export type Counted = CountedValues | CountedPixels;
 export interface CountedValues {
   /** Places in the test set of the images that count. */
   readonly samples: ArrayLike<number>;
-  /** By metric, one of each sample. */
+  /**
+   * One of each sample by metric, or by `metric convention` where a metric has several ways to count. NaN: the sample has none and is not
+   * counted, in both of a pair.
+   */
   readonly values: Readonly<Record<string, ArrayLike<number>>>;
 }
 
@@ -48,11 +51,26 @@ function pixelMetric({ metric, convention }: Scored): SegmentationMetric | undef
   return SEGMENTATION_METRICS.find((known) => known === name);
 }
 
+/** Every sample's value of a score, NaN included; undefined where there is none of that name. */
+export const valuesOf = (
+  { values }: CountedValues,
+  { metric, convention }: Pick<Result, 'metric' | 'convention'>,
+): ArrayLike<number> | undefined => values[`${metric} ${convention}`] ?? values[metric];
+
+const numbersIn = (values: ArrayLike<number>): number[] => Array.from(values).filter((x) => !Number.isNaN(x));
+
+/** Images that a score is counted on. */
+export function countOf(result: Pick<Result, 'metric' | 'convention'>, counted: Counted): number {
+  if ('pixels' in counted) return counted.pixels.images;
+  return numbersIn(valuesOf(counted, result) ?? counted.samples).length;
+}
+
 /** A score, NaN over nothing; undefined for one that such counts do not give. `classes` is how many the record has. */
 export function scoreOf(result: Scored, counted: Counted, classes: number): number | undefined {
   if ('values' in counted) {
-    const values = counted.values[result.metric];
-    return values && Array.from(values).reduce((sum, x) => sum + x, 0) / values.length;
+    const all = valuesOf(counted, result);
+    const values = all && numbersIn(all);
+    return values && values.reduce((sum, x) => sum + x, 0) / values.length;
   }
   const metric = pixelMetric(result);
   if (metric === 'accuracy') return pixelAccuracy(sumImages(counted.pixels));
@@ -63,8 +81,8 @@ export function scoreOf(result: Scored, counted: Counted, classes: number): numb
 export function intervalsOf(counted: Counted, classes: number): (result: Scored) => Interval | undefined {
   if ('values' in counted) {
     return (result) => {
-      const values = counted.values[result.metric];
-      return values && meanInterval(values, optionsOf(result));
+      const values = valuesOf(counted, result);
+      return values && meanInterval(numbersIn(values), optionsOf(result));
     };
   }
   const { pixels, ignore } = counted;
@@ -86,8 +104,12 @@ export function pairedDifferences(a: Counted, b: Counted, classes: number): (res
     const [first, second] = [a.samples, b.samples];
     if (first.length !== second.length || Array.from(first).some((sample, n) => sample !== second[n]))
       throw new RangeError('the two did not score the same images');
-    return (result) =>
-      pairedMeans(a.values[result.metric]!, b.values[result.metric]!, optionsOf(result)).difference;
+    return (result) => {
+      const [of, to] = [valuesOf(a, result)!, valuesOf(b, result)!];
+      const both = (_: number, n: number): boolean => !Number.isNaN(of[n]! - to[n]!);
+      const [left, right] = [Array.from(of).filter(both), Array.from(to).filter(both)];
+      return pairedMeans(left, right, optionsOf(result)).difference;
+    };
   }
   if ('values' in a || 'values' in b) throw new RangeError('the two hold scores of two kinds');
   let known: ReturnType<typeof compareSegmentations> | undefined;
@@ -117,7 +139,7 @@ export function checkScores(
     const name = `${metric}${convention === '-' ? '' : ` (${convention})`} of ${head} on ${source}, ${test}`;
     const fail = (what: string): DataError =>
       new DataError(`${file}: ${name} ${what}: ${remedy}`, { path: file, fault: 'changed' });
-    const images = 'values' in counted ? counted.samples.length : counted.pixels.images;
+    const images = countOf(result, counted);
     if (images !== n) throw fail(`is of ${n} images, its counts are of ${images}`);
     const again = scoreOf(result, counted, classes.length);
     if (again === undefined) continue;
@@ -174,16 +196,23 @@ export function compactCounts(counted: Counted): Pick<HeadCounts, 'hits' | 'valu
   }
   const samples = Array.from(counted.samples);
   const digits = (list: ArrayLike<number>, n: number) => Array.from(list, (x) => Number(x.toPrecision(n)));
+  const orNone = (list: number[]) => list.map((x) => (Number.isNaN(x) ? null : x));
   const { top1, ...others } = counted.values;
   if (top1) return { hits: { samples, hits: digits(top1, 6) } };
-  const scores = Object.entries(others).map(([metric, list]) => [metric, digits(list, 8)]);
+  const scores = Object.entries(others).map(([metric, list]) => [metric, orNone(digits(list, 8))]);
   return { values: { samples, scores: Object.fromEntries(scores) } };
 }
 
 /** The counts of a cell's head in full. */
 export function countedOf({ hits, values, pixels }: HeadCounts): Counted {
   if (hits) return { samples: hits.samples, values: { top1: hits.hits } };
-  if (values) return { samples: values.samples, values: values.scores };
+  if (values) {
+    const scores = Object.entries(values.scores).map(([name, list]) => [
+      name,
+      list.map((x) => x ?? Number.NaN),
+    ]);
+    return { samples: values.samples, values: Object.fromEntries(scores) };
+  }
   const { classes, images, ignore } = pixels!;
   const make = () => new Uint32Array(images.length * classes);
   const counts = { images: images.length, classes, hits: make(), truth: make(), predicted: make() };

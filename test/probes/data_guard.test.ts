@@ -76,6 +76,13 @@ describe('images on both sides', () => {
     expect(notes[0]).toMatch(/; allowed by --allow-overlap$/);
   });
 
+  it('a task that says what it does with them is not refused, and the note says so', async () => {
+    const { notes, found } = await overlapNotes(await sets(range(0, 50), range(0, 20)), false, 'left out');
+    expect(found).toEqual([{ same: 20, near: 0, images: 20 }]);
+    expect(notes).toHaveLength(1);
+    expect(notes[0]).toMatch(/^20 of 20 t0 images are also .*; left out$/);
+  });
+
   it('near-duplicates alone are refused above 10 %', async () => {
     const brighter = (seeds: number[], changed: number): ImageSource =>
       pictures('copies', seeds, {
