@@ -1,7 +1,7 @@
 // The segmentation part of a protocol file: transform, split, standardisation, and the grids of the heads.
 import { z } from 'zod';
 import { CONVENTIONS } from '../../scores/conventions.js';
-import { linearProtocolSchema } from './linear_protocol.js';
+import { linearProtocolSchema } from '../linear/protocol.js';
 
 const count = z.number().int().min(1);
 const distinct = <T>(values: readonly T[]): boolean => new Set(values).size === values.length;

@@ -4,8 +4,8 @@ import { stream } from '../../../src/base/random.js';
 import { OnnxEngine } from '../../../src/engine/onnx/session.js';
 import type { Engine } from '../../../src/engine/program.js';
 import { rowsInMemory } from '../../../src/features/rows.js';
+import type { LinearProtocol } from '../../../src/probes/linear/protocol.js';
 import { type LinearRequest, selectLinear } from '../../../src/probes/seg/linear.js';
-import type { LinearProtocol } from '../../../src/probes/seg/linear_protocol.js';
 import { patchPixels } from '../../../src/probes/seg/patch_labels.js';
 import type { Piece } from '../../../src/probes/state.js';
 

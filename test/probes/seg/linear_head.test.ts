@@ -5,14 +5,14 @@ import { stream } from '../../../src/base/random.js';
 import { readSafetensors } from '../../../src/base/safetensors.js';
 import type { Engine } from '../../../src/engine/program.js';
 import { adamwCorrections } from '../../../src/optim/adamw.js';
+import { initialStack, pointOf } from '../../../src/probes/linear/stack.js';
+import { interpolation } from '../../../src/probes/linear/upsample.js';
+import { labelMass } from '../../../src/probes/seg/label_mass.js';
 import {
-  initialLinear,
   type LinearSizes,
   linearPredictionProgram,
   linearStepProgram,
-  pointOf,
 } from '../../../src/probes/seg/linear_head.js';
-import { interpolation, labelMass } from '../../../src/probes/seg/linear_upsample.js';
 import { onEveryEngine } from '../../support/engines.js';
 import { relativeError } from '../../support/golden.js';
 
@@ -27,10 +27,11 @@ const [rows, columns, patch, classes] = ['rows', 'columns', 'patch', 'classes'].
   number,
   number,
 ];
-const sizes: LinearSizes = { rows, columns, patch, classes, width: setting('channels'), points: 1 };
+const sizes: LinearSizes = { rows, columns, patch, outputs: classes, width: setting('channels'), points: 1 };
 const batch = setting('images');
 const optimiser = { beta1: setting('beta1'), beta2: setting('beta2'), eps: setting('eps') };
 const IGNORED = 255;
+const NAMED = { name: 'linear segmentation head' };
 
 /** [out, in] as [in, out]. */
 const transposed = (x: number[], out: number): number[] =>
@@ -56,7 +57,7 @@ function goldenStart(points: number, at: number): State {
   const random = stream(5, 'others');
   const weight = transposed(values('weight'), classes);
   const bias = values('bias');
-  const state = initialLinear({ ...sizes, points }, { seed: 0, std: 1 });
+  const state = initialStack({ ...sizes, points }, { ...NAMED, seed: 0, std: 1 });
   const place = (x: number[]) =>
     Float32Array.from({ length: x.length * points }, (_, i) => {
       const [row, g, c] = [Math.floor(i / (points * classes)), Math.floor(i / classes) % points, i % classes];
@@ -153,24 +154,24 @@ onEveryEngine('linear segmentation heads', (opened) => {
     );
     const executable = await (await opened.open()).load(linearPredictionProgram(sizes, batch));
     executable.setState(after);
-    const { labels } = await executable.run({ features: batches[0]!.features });
+    const { said } = await executable.run({ features: batches[0]!.features });
     await executable.dispose();
     const logits = values('evaluated');
     const expected = Array.from({ length: logits.length / classes }, (_, i) => {
       const own = logits.slice(i * classes, (i + 1) * classes);
       return own.indexOf(Math.max(...own)); // no two of them lie within 1e-4
     });
-    expect(Array.from(labels!)).toEqual(expected);
+    expect(Array.from(said!)).toEqual(expected);
   });
 
   it('train each grid point as if it were alone, in pieces of any size', async () => {
     const engine = await opened.open();
     const points = [other, ours, { lr: 3e-2, decay: 0 }];
     const all = { ...sizes, points: points.length };
-    const start = initialLinear(all, { seed: 3, std: 0.5 });
+    const start = initialStack(all, { ...NAMED, seed: 3, std: 0.5 });
     const together = await train(engine, points, start, 2);
     for (const [g, point] of points.entries()) {
-      const alone = await train(engine, [point], initialLinear(sizes, { seed: 3, std: 0.5 }), 1);
+      const alone = await train(engine, [point], initialStack(sizes, { ...NAMED, seed: 3, std: 0.5 }), 1);
       for (const [name, values] of Object.entries(pointOf(together.after, g, all))) {
         // Other shapes of products and another order of sums round otherwise, which AdamW's quotient enlarges.
         expect(relativeError(values, alone.after[name]!), `${name} of ${g}`).toBeLessThan(1e-5);
