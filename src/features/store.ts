@@ -14,11 +14,11 @@ import { MatrixFile, MatrixWriter } from './chunks.js';
 
 /** Everything that decides the contents of an entry; its hash is the entry's name. */
 export interface StoreKey {
-  /** `features`, or `labels`, which no encoder has a part in. */
-  kind: 'features' | 'labels';
+  /** `features`, or `labels` and `depths`, which no encoder has a part in. */
+  kind: 'features' | 'labels' | 'depths';
   /** What to call it in a list: encoder and data as the user named them. Not part of the hash. */
   title: string;
-  /** Weights hash of the encoder; patch size for labels. */
+  /** Weights hash of the encoder; patch size for labels and depths. */
   made_by: string;
   /** Identity of the data. */
   data: string;

@@ -9,6 +9,7 @@ import type { MatrixFile } from '../features/chunks.js';
 import {
   entryFolder,
   isStored,
+  type PartFile,
   type PartRows,
   type StoreKey,
   type StorePart,
@@ -196,15 +197,23 @@ function stopIfAsked({ signal }: Watch, what: string): void {
 /** By which classes label maps were checked as they were read: under others they are read again. */
 const checked = ({ source: { settings } }: EvaluationData) => (settings ? { checked: settings } : {});
 
-/** What decides the label maps of `data`, and their folder in the store. */
-function labelsKey(
+/** The maps that patches can have: the source's reader, the part of the store. */
+const MAPS = {
+  labels: { read: 'labelMap', dtype: 'uint8', called: 'label maps', need: 'segmentation' },
+  depths: { read: 'depthMap', dtype: 'float32', called: 'depth maps', need: 'depth' },
+} as const;
+type MapKind = keyof typeof MAPS;
+
+/** What decides the maps of `data`, and their folder in the store. */
+function mapsKey(
+  kind: MapKind,
   { size, patch }: Pick<FrozenEncoder, 'size' | 'patch'>,
   data: EvaluationData,
   store: string,
 ): { key: StoreKey; folder: string } {
   const key: StoreKey = {
-    kind: 'labels',
-    title: `label maps of ${data.source.uri}`,
+    kind,
+    title: `${MAPS[kind].called} of ${data.source.uri}`,
     made_by: `patch ${patch}`,
     data: data.identity,
     how: {
@@ -226,53 +235,67 @@ export function inStore(
   const { parts, folder } = featuresKey(encoder, data, transform, store);
   return {
     features: isStored(folder, Object.keys(parts)),
-    labels: isStored(labelsKey(encoder, data, store).folder, ['labels']),
+    labels: isStored(mapsKey('labels', encoder, data, store).folder, ['labels']),
   };
 }
+
+/** What decides the rows of patches that a map is cut into. */
+type Cut = Pick<FrozenEncoder, 'size' | 'patch' | 'grid' | 'threads'>;
 
 /**
  * Label maps of the chosen images at the encoder's size, one row [patch * patch] a patch in the patches' order, in the store.
  * @throws DataError when the source has no label maps, or for one that cannot be read or does not fit its image
  */
-export async function patchLabelsOf(
-  encoder: Pick<FrozenEncoder, 'size' | 'patch' | 'grid' | 'threads'>,
+export const patchLabelsOf = (
+  encoder: Cut,
   data: EvaluationData,
   store: string,
   watch: Watch = {},
-): Promise<MatrixFile<Uint8Array>> {
+): Promise<MatrixFile<Uint8Array>> => patchMapsOf('labels', encoder, data, store, watch);
+
+/** The same of depth maps: metres, 0 where nothing was measured. */
+export const patchDepthsOf = (
+  encoder: Cut,
+  data: EvaluationData,
+  store: string,
+  watch: Watch = {},
+): Promise<MatrixFile<Float32Array>> => patchMapsOf('depths', encoder, data, store, watch);
+
+async function patchMapsOf<M extends MapKind>(
+  kind: M,
+  encoder: Cut,
+  data: EvaluationData,
+  store: string,
+  watch: Watch,
+): Promise<PartFile<(typeof MAPS)[M]['dtype']>> {
   const { source, indices } = data;
   const { size, patch, grid } = encoder;
-  if (!source.labelMap)
-    throw new DataError(`${source.uri} has no label maps: segmentation needs a source that has`);
+  const { read, dtype, called, need } = MAPS[kind];
+  if (!source[read]) throw new DataError(`${source.uri} has no ${called}: ${need} needs a source that has`);
   const squash = transformFor({ kind: 'squash' }, size);
   async function* compute(first: number): AsyncIterable<PartRows> {
-    const options = { ...squash, labelMaps: true };
+    const options = { ...squash, [`${read}s`]: true };
     let done = first;
-    for await (const { labelMap } of readAll(
-      source,
-      indices.subarray(first),
-      options,
-      reading(watch, encoder),
-    )) {
-      stopIfAsked(watch, `interrupted after ${done} of ${indices.length} label maps`);
+    for await (const view of readAll(source, indices.subarray(first), options, reading(watch, encoder))) {
+      stopIfAsked(watch, `interrupted after ${done} of ${indices.length} ${called}`);
       watch.onProgress?.(++done, indices.length);
-      yield { labels: byPatch(labelMap!, size.width, patch, grid) };
+      yield { [kind]: byPatch(view[read]!, size.width, patch, grid) };
     }
   }
-  const part = { dtype: 'uint8', perImage: grid.rows * grid.columns, width: patch * patch } as const;
-  const { key } = labelsKey(encoder, data, store);
-  const labels = { labels: part };
-  return (await storedParts(store, key, labels, indices.length, compute, watch)).parts.labels;
+  const part = { dtype, perImage: grid.rows * grid.columns, width: patch * patch };
+  const { key } = mapsKey(kind, encoder, data, store);
+  const { parts } = await storedParts(store, key, { [kind]: part }, indices.length, compute, watch);
+  return parts[kind] as PartFile<(typeof MAPS)[M]['dtype']>;
 }
 
 /** A map of `width` columns, patch by patch: [rows * columns, patch * patch]. */
-function byPatch(
-  map: Uint8Array,
+function byPatch<M extends Uint8Array | Float32Array>(
+  map: M,
   width: number,
   patch: number,
   { rows, columns }: { rows: number; columns: number },
-): Uint8Array {
-  const out = new Uint8Array(rows * columns * patch * patch);
+): M {
+  const out = new (map.constructor as new (length: number) => M)(rows * columns * patch * patch);
   for (let cell = 0, at = 0; cell < rows * columns; cell++) {
     const corner = Math.floor(cell / columns) * patch * width + (cell % columns) * patch;
     for (let y = 0; y < patch; y++, at += patch) {

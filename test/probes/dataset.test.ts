@@ -19,6 +19,7 @@ import {
   featuresKey,
   featuresOf,
   type InputTransform,
+  patchDepthsOf,
   patchLabelsOf,
   transformFor,
 } from '../../src/probes/dataset.js';
@@ -263,6 +264,37 @@ describe('transformFor', () => {
     const at = (side: number) => transformFor(crop, { height: side, width: side });
     expect(at(224)).toEqual({ transform: 'resize-crop', resize: 256, height: 224, width: 224 });
     expect(at(32)).toMatchObject({ resize: 37 }); // 36.57
+  });
+});
+
+describe('patchDepthsOf', () => {
+  it('has the metres of each patch, in the order of the label maps, from the store the second time', async () => {
+    const source = await openSource(SCENES);
+    const data = await chooseData(source, 4);
+    const { encoder } = toy(2);
+    const found = await patchDepthsOf(encoder, data, store);
+    opened.push(found);
+    expect([found.count, found.width]).toEqual([4 * 6, 64]);
+    const rows = (await found.read(0, 24)).slice();
+    for (const [place, i] of data.indices.entries()) {
+      const map = resizeNearest(await source.depthMap!(i), 24, 16);
+      for (let p = 0; p < 24 * 16; p++) {
+        const [y, x] = [Math.floor(p / 16), p % 16];
+        const row = place * 6 + Math.floor(y / 8) * 2 + Math.floor(x / 8);
+        expect(rows[row * 64 + (y % 8) * 8 + (x % 8)]).toBe(map.data[p]);
+      }
+    }
+    const { depthMap: _, ...blind } = source;
+    const again = await patchDepthsOf(
+      encoder,
+      { ...data, source: { ...blind, depthMap: source.labelMap } as never },
+      store,
+    );
+    opened.push(again);
+    expect((await again.read(0, 24)).slice()).toEqual(rows);
+    await expect(patchDepthsOf(encoder, { ...data, source: blind }, store)).rejects.toThrow(
+      /has no depth maps: depth needs a source that has/,
+    );
   });
 });
 

@@ -32,7 +32,7 @@ import {
 } from './scenes/textures.js';
 import { absolute } from './uri.js';
 
-/** Change it when a change of the code changes any pixel: it is part of the source's identity. */
+/** Change it when a change of the code changes any pixel or depth: it is part of the source's identity. */
 const VERSION = 'fashion scenes 2';
 
 /**

@@ -35,7 +35,7 @@ import {
   randomPeriod,
 } from './scenes/textures.js';
 
-/** Change it when a change of the code changes any pixel: it is part of the source's identity. */
+/** Change it when a change of the code changes any pixel or depth: it is part of the source's identity. */
 const VERSION = 'synthetic scenes 2';
 
 const SHAPES = ['disc', 'square', 'triangle', 'cross'] as const;
