@@ -1,6 +1,8 @@
 // capi reproduce: whether a recorded number comes out again.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base.js';
+import { interruptible } from '../src/cli/signals.js';
+import { stageProgress } from '../src/cli/stages.js';
 
 export default class Reproduce extends BaseCommand<typeof Reproduce> {
   static override summary =
@@ -16,7 +18,16 @@ export default class Reproduce extends BaseCommand<typeof Reproduce> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(Reproduce);
-    const { runReproduce } = await import('../src/cli/run_reproduce.js');
-    return runReproduce({ record: args.record, ...flags, quiet: this.jsonEnabled() });
+    const { reproduce } = await import('../src/reproduce/reproduce.js');
+    const { judgedText } = await import('../src/cli/reproduce_text.js');
+    const { EXIT } = await import('../src/errors.js');
+    const progress = stageProgress(this.jsonEnabled());
+    const { known: onProgress, message: onMessage } = progress;
+    const result = await interruptible((signal) =>
+      reproduce({ record: args.record, out: flags.out, signal, onProgress, onMessage }),
+    ).finally(progress.end);
+    if (!result.reproduced) process.exitCode = EXIT.unexpected;
+    this.log(judgedText(result).trimEnd());
+    return result;
   }
 }

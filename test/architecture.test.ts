@@ -25,7 +25,7 @@ const levels = [
   ['solvers'],
   ['pretrain', 'probes'],
   ['ablate', 'bench', 'doctor', 'inspect', 'report'],
-  ['verify'],
+  ['verify', 'viz', 'reproduce'],
   ['cli'],
   ['commands'],
   ['main'],

@@ -1,8 +1,7 @@
-// capi eval cls: see src/cli/run_eval.ts.
-import { BaseCommand } from '../../src/cli/base.js';
-import { evalArgs, evalFlags } from '../../src/cli/eval_flags.js';
+// capi eval cls: image classification on frozen encoders.
+import { EvalCommand, evalArgs, evalFlags } from '../../src/cli/eval_command.js';
 
-export default class EvalCls extends BaseCommand<typeof EvalCls> {
+export default class EvalCls extends EvalCommand<typeof EvalCls> {
   static override summary =
     'Probe frozen encoders by image classification: linear and attentive heads, k-NN, few-shot.';
   static override description =
@@ -16,7 +15,6 @@ export default class EvalCls extends BaseCommand<typeof EvalCls> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(EvalCls);
-    const { runEval } = await import('../../src/cli/run_eval.js');
-    return runEval('cls', { ...flags, encoders: args.encoder, quiet: this.jsonEnabled() });
+    return this.evaluate('cls', args.encoder, flags);
   }
 }

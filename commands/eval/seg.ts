@@ -1,8 +1,7 @@
-// capi eval seg: see src/cli/run_eval.ts.
-import { BaseCommand } from '../../src/cli/base.js';
-import { evalArgs, evalFlags } from '../../src/cli/eval_flags.js';
+// capi eval seg: segmentation on frozen encoders.
+import { EvalCommand, evalArgs, evalFlags } from '../../src/cli/eval_command.js';
 
-export default class EvalSeg extends BaseCommand<typeof EvalSeg> {
+export default class EvalSeg extends EvalCommand<typeof EvalSeg> {
   static override summary =
     'Probe frozen encoders by segmentation: k-NN, logistic regression and linear heads on patch features.';
   static override description =
@@ -16,7 +15,6 @@ export default class EvalSeg extends BaseCommand<typeof EvalSeg> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(EvalSeg);
-    const { runEval } = await import('../../src/cli/run_eval.js');
-    return runEval('seg', { ...flags, encoders: args.encoder, quiet: this.jsonEnabled() });
+    return this.evaluate('seg', args.encoder, flags);
   }
 }

@@ -1,7 +1,8 @@
 // capi eval viz: PCA pictures of patch features, prototype maps, and one page that shows them.
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../src/cli/base.js';
-import { engineFlags } from '../../src/cli/engine_flags.js';
+import { engineFlags, evaluationEngine } from '../../src/cli/engine_flags.js';
+import { stageProgress } from '../../src/cli/stages.js';
 
 export default class EvalViz extends BaseCommand<typeof EvalViz> {
   static override summary =
@@ -43,7 +44,20 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(EvalViz);
-    const { runViz } = await import('../../src/cli/run_viz.js');
-    return runViz({ ...flags, encoders: args.encoder, quiet: this.jsonEnabled() });
+    const { openEngine } = await import('../../src/engine/select.js');
+    const { drawPage } = await import('../../src/viz/page.js');
+    const engine = await openEngine(evaluationEngine(flags));
+    const progress = stageProgress(this.jsonEnabled() || !process.stderr.isTTY);
+    const result = await drawPage({
+      ...flags,
+      engine,
+      encoders: args.encoder,
+      onStage: progress.stage,
+    }).finally(progress.end);
+    this.log(`${result.files.length - 2} pictures of ${result.settings.images} images`);
+    this.log(`page       ${result.page}`);
+    for (const { label, notes } of result.encoders)
+      for (const note of notes) this.log(`note       ${label}: ${note}`);
+    return result;
   }
 }

@@ -50,7 +50,7 @@ async function train(
   for (const note of flags.quiet ? [] : sourceNotes(prepared.source)) progress.message(`note: ${note}`);
   if (flags.out === undefined) await checkWritable(folder);
   const { pretrain } = await import('../pretrain/loop.js');
-  const { runEvaluations } = await import('./pretrain_evals.js');
+  const { runEvaluations } = await import('../probes/run_evals.js');
   const listed = runEvaluations(prepared.config, folder, prepared.engine, {
     signal,
     onMessage: (text) => {

@@ -25,6 +25,12 @@ export interface Comparison {
   readonly better: 'a' | 'b' | null;
 }
 
+/** One encoder's record against another's; where their scores cannot be paired there are none, and `unpaired` says why. */
+export interface Pairing {
+  readonly scores: readonly Comparison[];
+  readonly unpaired?: string;
+}
+
 /** Two records that have no difference paired over test images, and why. */
 export class NotPaired extends DataError {}
 
@@ -78,6 +84,20 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
     );
   }
   return compared;
+}
+
+/** The first record against each of the others. @throws what compareRecords throws, but for NotPaired */
+export async function compareWithFirst([first, ...others]: readonly RecordFile[]): Promise<Pairing[]> {
+  const pairings: Pairing[] = [];
+  for (const other of others) {
+    try {
+      pairings.push({ scores: await compareRecords(first!, other) });
+    } catch (error) {
+      if (!(error instanceof NotPaired)) throw error;
+      pairings.push({ scores: [], unpaired: error.message });
+    }
+  }
+  return pairings;
 }
 
 type Scored = Parameters<CheckedRecord['counted']>[0];

@@ -1,5 +1,5 @@
 // One evaluation's record: what was measured, under which protocol, on which bytes, by which command. Append-only JSON files.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ import {
 import { readUnlessTorn } from '../base/files/torn.js';
 import { appendLine, makeFolder, writeNew } from '../base/files/write.js';
 import { hashOf, sha256 } from '../base/hash.js';
-import { DataError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import { TASK_NAMES, type TaskName } from '../probes/tasks.js';
 
 /** JSON has no NaN: a score over nothing is null. */
@@ -136,6 +136,17 @@ export async function findRecord(
   if (!mend) return { file, record: await readRecord(file) };
   const record = await readUnlessTorn(file, () => readRecord(file), mend);
   return record ? { file, record } : findRecord(folder, mend);
+}
+
+/** A record by its path, or the newest of a folder. @throws UsageError when there is none, DataError for a damaged one */
+export async function openRecord(path: string): Promise<{ file: string; record: EvaluationRecord }> {
+  if (!existsSync(path))
+    throw new UsageError(`no record ${path}; accepted: a record.json of capi eval, or its folder`);
+  if (!statSync(path).isDirectory()) return { file: path, record: await readRecord(path) };
+  const found = await findRecord(path);
+  if (!found)
+    throw new UsageError(`${path} holds no record: its evaluation is not finished, or it is another folder`);
+  return found;
 }
 
 const numberOf = (name: string): number => Number(/-(\d+)\.json$/.exec(name)?.[1] ?? 1);

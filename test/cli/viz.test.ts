@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { folderNames, runViz, type VizFlags } from '../../src/cli/run_viz.js';
+import { openEngine } from '../../src/engine/select.js';
 import { UsageError } from '../../src/errors.js';
 import { decodeImage } from '../../src/images/index.js';
 import { commandLine } from '../../src/shell.js';
+import { drawPage, folderNames, type VizOptions, type VizResult } from '../../src/viz/page.js';
 import { smallRun, temporaryFolder } from '../pretrain/small_run.js';
 import { BrowserPage } from '../support/chromium.js';
 import { suiteNeeding } from '../support/suites.js';
@@ -15,7 +16,7 @@ const folder = temporaryFolder();
 const run = join(folder, 'run & more'); // a name that HTML and addresses must escape
 beforeAll(() => smallRun(run, ['train.steps=2']));
 
-const flags = (more: Partial<VizFlags> = {}): VizFlags => ({
+const options = (more: Partial<VizOptions> = {}): Omit<VizOptions, 'engine'> => ({
   encoders: [run],
   data: 'synthetic:scenes?count=40',
   split: 'test',
@@ -25,28 +26,19 @@ const flags = (more: Partial<VizFlags> = {}): VizFlags => ({
   limit: 5,
   out: join(folder, 'out'),
   weights: 'ema',
-  engine: 'onnx',
-  device: 'cpu',
-  threads: 1,
   force: false,
-  quiet: true,
   ...more,
 });
 
-interface Listing {
-  page: string;
-  files: string[];
-  settings: Record<string, unknown>;
-  encoders: { label: string; weightsHash: string; notes: string[]; prototypes?: object; images: object[] }[];
-}
-const viz = async (more: Partial<VizFlags> = {}): Promise<Listing> => (await runViz(flags(more))) as Listing;
+const viz = async (more: Partial<VizOptions> = {}): Promise<VizResult> =>
+  drawPage({ engine: await openEngine({ name: 'onnx', device: 'cpu', threads: 1 }), ...options(more) });
 const filesIn = (out: string): string[] =>
   readdirSync(out, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(out.length + 1))
     .sort();
 
-describe('runViz', () => {
+describe('the page of pictures', () => {
   it('writes exactly what it lists, every picture whole and of the size asked for', async () => {
     const out = join(folder, 'both');
     const listing = await viz({
@@ -72,7 +64,7 @@ describe('runViz', () => {
       const { height, width } = await decodeImage(join(out, file));
       if (!/grid|prototype|heat\.|signs\./.test(file)) expect([file, height, width]).toEqual([file, 24, 24]);
     }
-    const written = JSON.parse(readFileSync(join(out, 'viz.json'), 'utf8')) as Listing;
+    const written = JSON.parse(readFileSync(join(out, 'viz.json'), 'utf8')) as VizResult;
     expect(written).toEqual(JSON.parse(JSON.stringify(listing)));
     const page = readFileSync(listing.page, 'utf8');
     for (const e of listing.encoders) expect(page).toContain(e.weightsHash);
@@ -102,7 +94,7 @@ describe('runViz', () => {
     expect(filesIn(out)).toEqual(['notes.txt']);
     const many = await viz({ out, force: true, limit: 10 });
     writeFileSync(join(folder, 'outside.txt'), 'mine');
-    const list = JSON.parse(readFileSync(join(out, 'viz.json'), 'utf8')) as Listing;
+    const list = JSON.parse(readFileSync(join(out, 'viz.json'), 'utf8')) as { files: string[] };
     list.files.push('../outside.txt', join(folder, 'outside.txt'));
     writeFileSync(join(out, 'viz.json'), JSON.stringify(list));
     const few = await viz({ out, force: true });

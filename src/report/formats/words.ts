@@ -1,32 +1,50 @@
 // Numbers of a report as words: the same in every format.
+import type { Metric } from '../../probes/about.js';
 import type { Difference } from '../statistics/differences.js';
 
-/** Digits after the point that a table has, and the most that it takes to tell the ends of an interval apart. */
-const DIGITS = 1;
+/** Most digits after the point that it takes to tell the ends of an interval apart. */
 const MOST_DIGITS = 6;
 
 const MINUS = '\u2212';
 
-/** A share in per cent, with a true minus; 0 has no sign, and what is no number is a dash. */
-export function percent(x: number | null | undefined, digits = DIGITS): string {
-  if (x === null || x === undefined || !Number.isFinite(x)) return '-';
-  const text = (100 * x).toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : text.replace('-', MINUS);
+/** Scores of one unit as words. */
+export interface ScoreWords {
+  /** With a true minus; 0 has no sign, and what is no number is a dash. */
+  score(x: number | null | undefined, digits?: number): string;
+  /** The same with a plus where it is above 0. */
+  signed(x: number | null | undefined, digits?: number): string;
+  /** `[0.3, 2.1]`, with as many digits as the ends need to differ; empty where an end is no number. */
+  range(low: number, high: number, word?: ScoreWords['score']): string;
 }
 
-/** The same with a plus where it is above 0. */
-export function signed(x: number | null | undefined, digits = DIGITS): string {
-  const text = percent(x, digits);
-  return text.startsWith('-') || text.startsWith(MINUS) || Number(text) === 0 ? text : `+${text}`;
+function wordsOf(times: number, least: number): ScoreWords {
+  const score: ScoreWords['score'] = (x, digits = least) => {
+    if (x === null || x === undefined || !Number.isFinite(x)) return '-';
+    const text = (times * x).toFixed(digits);
+    return Number(text) === 0 ? (0).toFixed(digits) : text.replace('-', MINUS);
+  };
+  return {
+    score,
+    signed(x, digits = least) {
+      const text = score(x, digits);
+      return text.startsWith('-') || text.startsWith(MINUS) || Number(text) === 0 ? text : `+${text}`;
+    },
+    range(low, high, word = score) {
+      if (!(Number.isFinite(low) && Number.isFinite(high))) return '';
+      let digits = least;
+      while (low !== high && digits < MOST_DIGITS && score(low, digits) === score(high, digits)) digits++;
+      return `[${word(low, digits)}, ${word(high, digits)}]`;
+    },
+  };
 }
 
-/** `[0.3, 2.1]`, with as many digits as the ends need to differ; empty where an end is no number. */
-export function rangeText(low: number, high: number, word = percent): string {
-  if (!(Number.isFinite(low) && Number.isFinite(high))) return '';
-  let digits = DIGITS;
-  while (low !== high && digits < MOST_DIGITS && percent(low, digits) === percent(high, digits)) digits++;
-  return `[${word(low, digits)}, ${word(high, digits)}]`;
-}
+/** Shares in per cent with one digit after the point, other numbers as they are with three. */
+export const WORDS: Readonly<Record<Metric['unit'], ScoreWords>> = {
+  share: wordsOf(100, 1),
+  number: wordsOf(1, 3),
+};
+
+export const { score: percent, signed, range: rangeText } = WORDS.share;
 
 /** `+1.2 [0.3, 2.1]`, or what can be said where there is no interval: `+1.2 (test images alone: [0.9, 1.5])`. */
 export function differenceText(d: Difference | undefined): string {

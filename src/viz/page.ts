@@ -1,4 +1,4 @@
-// What `capi eval viz` does: encoders over one set of images, PNG files, one page, and a list of all that was written.
+// The page of `capi eval viz`: encoders over one set of images, PNG files, one page, and a list of all that was written.
 
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
@@ -7,11 +7,10 @@ import { holderText } from '../base/files/holder.js';
 import { holdFolder } from '../base/files/lock.js';
 import { checkWritable } from '../base/files/writable.js';
 import { makeFolder, writeJson, writeText, writeWhole } from '../base/files/write.js';
-import { shown } from '../base/text.js';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
-import { openEngine } from '../engine/select.js';
+import type { Engine } from '../engine/program.js';
 import { UsageError } from '../errors.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
@@ -22,22 +21,30 @@ import { SIGNS } from '../probes/pictures/tiles.js';
 import { type PageEncoder, picturesPage } from '../report/html/pictures.js';
 import { environment } from '../results/environment.js';
 import { commandLine } from '../shell.js';
-import { type EngineFlagValues, evaluationEngine } from './engine_flags.js';
-import { duration, Progress } from './progress.js';
 
-export interface VizFlags extends EngineFlagValues {
-  encoders: string[];
-  data: string;
-  split?: 'train' | 'test';
+export interface VizOptions {
+  readonly engine: Engine;
+  readonly encoders: readonly string[];
+  readonly data: string;
+  readonly split?: 'train' | 'test' | undefined;
   /** Side in pixels; by default each encoder's own. */
-  resolution?: number;
-  heatmaps: boolean;
-  signs: boolean;
-  limit: number;
-  out: string;
-  weights: 'ema' | 'student';
-  force: boolean;
-  quiet: boolean;
+  readonly resolution?: number | undefined;
+  readonly heatmaps: boolean;
+  readonly signs: boolean;
+  readonly limit: number;
+  readonly out: string;
+  readonly weights: 'ema' | 'student';
+  readonly force: boolean;
+  readonly onStage?: (encoder: string, stage: string, done: number, total: number) => void;
+}
+
+/** What was drawn, as the list beside the page has it. */
+export interface VizResult {
+  readonly page: string;
+  readonly settings: Record<string, unknown>;
+  readonly encoders: readonly PageEncoder[];
+  readonly files: readonly string[];
+  readonly environment: object;
 }
 
 /** Images of one call of an encoder. */
@@ -48,52 +55,51 @@ const LIST = 'viz.json';
 const PAGE = 'index.html';
 const LOCK = 'viz.lock';
 
-/** Draws everything and returns what --json prints. @throws UsageError when the folder is in use, before any work */
-export async function runViz(flags: VizFlags): Promise<object> {
-  await checkFolder(flags.out, flags.force);
-  await checkWritable(flags.out);
-  const lock = await holdFolder(flags.out, LOCK, 'capi eval viz');
+/** Draws everything. @throws UsageError when the folder is in use, before any work */
+export async function drawPage(o: VizOptions): Promise<VizResult> {
+  await checkFolder(o.out, o.force);
+  await checkWritable(o.out);
+  const lock = await holdFolder(o.out, LOCK, 'capi eval viz');
   if ('holder' in lock) {
     throw new UsageError(
-      `${flags.out} is in use by ${holderText(lock.holder)}: wait until it ends, or choose another folder with --out`,
+      `${o.out} is in use by ${holderText(lock.holder)}: wait until it ends, or choose another folder with --out`,
     );
   }
   try {
-    return await drawPage(flags);
+    return await draw(o);
   } finally {
     await lock.release();
   }
 }
 
-async function drawPage(flags: VizFlags): Promise<object> {
-  const engine = await openEngine(evaluationEngine(flags));
+async function draw(o: VizOptions): Promise<VizResult> {
+  const { engine } = o;
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {
     if (written.has(file)) return; // images that several encoders see at one size
     written.add(file);
-    const path = join(flags.out, file);
+    const path = join(o.out, file);
     await makeFolder(dirname(path));
     await writeWhole(path, await encodePng(picture));
   };
   const encoders: PageEncoder[] = [];
-  const prefixes = folderNames(flags.encoders);
+  const prefixes = folderNames(o.encoders);
   let seen: { source: ImageSource; indices: number[] } | undefined;
-  for (const [i, spec] of flags.encoders.entries()) {
+  for (const [i, spec] of o.encoders.entries()) {
     const encoder = await openFrozen(spec, {
       engine,
       batch: BATCH,
-      weights: flags.weights,
-      ...(flags.resolution ? { size: { height: flags.resolution, width: flags.resolution } } : {}),
+      weights: o.weights,
+      ...(o.resolution ? { size: { height: o.resolution, width: o.resolution } } : {}),
     });
-    const watch = watchProgress(flags.quiet, spec);
     try {
-      const source = await openSource(flags.data, {
-        ...(flags.split ? { split: flags.split } : {}),
+      const source = await openSource(o.data, {
+        ...(o.split ? { split: o.split } : {}),
         size: drawnSize(encoder.size.height),
       });
-      const indices = everyNth(source.length, flags.limit);
-      const { prototypes, note } = await prototypesOf(encoder, flags.weights);
-      if (!seen) await emptyFolder(flags.out);
+      const indices = everyNth(source.length, o.limit);
+      const { prototypes, note } = await prototypesOf(encoder, o.weights);
+      if (!seen) await emptyFolder(o.out);
       seen ??= { source, indices };
       const pictures = await drawEncoder({
         engine,
@@ -101,12 +107,12 @@ async function drawPage(flags: VizFlags): Promise<object> {
         source,
         indices,
         ...(prototypes ? { prototypes } : {}),
-        heatmaps: flags.heatmaps,
-        signs: flags.signs,
+        heatmaps: o.heatmaps,
+        signs: o.signs,
         prefix: prefixes[i]!,
-        scratch: flags.out,
+        scratch: o.out,
         write,
-        onProgress: watch.report,
+        onProgress: (stage, done, total) => o.onStage?.(spec, stage, done, total),
       });
       const { name, weightsHash, size, patch, grid } = encoder;
       encoders.push({
@@ -120,7 +126,6 @@ async function drawPage(flags: VizFlags): Promise<object> {
         notes: [...(encoder.notes ?? []), ...(note ? [note] : []), ...rankNotes(pictures)],
       });
     } finally {
-      watch.end();
       await encoder.close();
     }
   }
@@ -132,15 +137,15 @@ async function drawPage(flags: VizFlags): Promise<object> {
     split: source.split,
     images: indices.length,
     every: indices.length > 1 ? indices[1]! - indices[0]! : 1,
-    weights: flags.weights,
-    heatmaps: flags.heatmaps,
-    signs: flags.signs,
+    weights: o.weights,
+    heatmaps: o.heatmaps,
+    signs: o.signs,
   };
   const page = picturesPage({
     command: commandLine(process.argv.slice(2)),
     settings: [
       ['Images', `${indices.length} of ${source.length} (every ${ordinal(settings.every)}), ${source.uri}`],
-      ['Weights', flags.weights === 'ema' ? 'EMA of the student' : 'student'],
+      ['Weights', o.weights === 'ema' ? 'EMA of the student' : 'student'],
       [
         'Made by',
         `capi ${made.capi}${made.commit ? `, commit ${made.commit.slice(0, 12)}` : ''}, ${made.engine} ${made.engineVersion} on ${made.device}, Node ${made.node}`,
@@ -153,23 +158,15 @@ async function drawPage(flags: VizFlags): Promise<object> {
       return `rgb(${divergingColours.subarray(at, at + 3).join(' ')})`;
     }),
   });
-  await writeText(join(flags.out, PAGE), page);
+  await writeText(join(o.out, PAGE), page);
   const result = {
-    page: join(flags.out, PAGE),
+    page: join(o.out, PAGE),
     settings,
     encoders,
     files: [PAGE, LIST, ...written],
     environment: made,
   };
-  await writeJson(join(flags.out, LIST), result);
-  if (!flags.quiet) {
-    process.stdout.write(
-      `${written.size} pictures of ${indices.length} images\npage       ${shown(result.page)}\n`,
-    );
-    for (const e of encoders) {
-      for (const note of e.notes) process.stdout.write(`note       ${shown(`${e.label}: ${note}`)}\n`);
-    }
-  }
+  await writeJson(join(o.out, LIST), result);
   return result;
 }
 
@@ -226,33 +223,6 @@ async function prototypesOf(
     };
   }
   return { prototypes };
-}
-
-interface Stage {
-  stage: 'features' | 'pictures';
-  done: number;
-  total: number;
-  secondsLeft: number;
-}
-
-/** One line on a terminal, nothing elsewhere. */
-function watchProgress(quiet: boolean, spec: string) {
-  const started = { features: performance.now(), pictures: 0 };
-  const shown = !quiet && process.stderr.isTTY;
-  const progress = new Progress<Stage>(
-    process.stderr,
-    ({ stage, done, total, secondsLeft }) =>
-      `${spec}: ${stage} ${done}/${total} ETA ${duration(secondsLeft)}`,
-    (report) => report,
-  );
-  return {
-    report: (stage: Stage['stage'], done: number, total: number): void => {
-      started[stage] ||= performance.now();
-      const each = (performance.now() - started[stage]) / 1000 / done;
-      if (shown) progress.report({ stage, done, total, secondsLeft: each * (total - done) }, done === total);
-    },
-    end: (): void => progress.end(),
-  };
 }
 
 function ordinal(n: number): string {

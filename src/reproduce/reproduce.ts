@@ -1,4 +1,4 @@
-// What `capi reproduce` does: runs a record's commands again in a new folder and judges what comes out by the record's own intervals.
+// Runs a record's commands again in a new folder, and judges what comes out by the record's own intervals.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -6,32 +6,44 @@ import type { StoredRuns } from '../ablate/folder.js';
 import { evaluateStage, pretrainStage } from '../ablate/stages.js';
 import { checkWritable } from '../base/files/writable.js';
 import { makeFolder } from '../base/files/write.js';
-import { shown } from '../base/text.js';
 import { parseConfig } from '../config/index.js';
 import type { Mapping } from '../config/keys.js';
 import { openEngine } from '../engine/select.js';
-import { DataError, EXIT, UsageError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { checkRecord } from '../probes/check.js';
 import { evaluate } from '../probes/evaluate.js';
-import { sameScore } from '../probes/tasks.js';
+import { sameScore, type TaskName } from '../probes/tasks.js';
 import { recordedInterval } from '../results/bounds.js';
 import { CELL, type CellRecord, findCell, readCell } from '../results/cell.js';
 import { readCounts } from '../results/counts.js';
 import { type EvaluationRecord, type Result, readRecord } from '../results/record.js';
 import { checkCell } from '../scores/counted.js';
-import { duration, Progress } from './progress.js';
-import { interruptible } from './signals.js';
-import { columns } from './table.js';
+import { checkImages, checkProtocol } from './unchanged.js';
 
-export interface ReproduceFlags {
-  record: string;
-  out?: string;
-  quiet: boolean;
+export interface ReproduceOptions {
+  /** Path of the record. */
+  readonly record: string;
+  /** New folder; by default runs/reproduce-ID. */
+  readonly out?: string | undefined;
+  readonly signal: AbortSignal;
+  onMessage(text: string): void;
+  /** Seconds left are NaN where nobody knows. */
+  onProgress(stage: string, done: number, total: number, secondsLeft: number): void;
+}
+
+export interface Reproduced {
+  readonly record: string;
+  readonly out: string;
+  readonly reproduced: boolean;
+  /** Why the record cannot be called reproduced. */
+  readonly faults: readonly string[];
+  readonly scores: readonly Judged[];
 }
 
 /** One score of the record beside the new one. */
 export interface Judged {
+  task: TaskName;
   source: string;
   head: string;
   metric: string;
@@ -46,34 +58,32 @@ export interface Judged {
   verdict: 'equal' | 'within' | 'outside' | 'not judged';
 }
 
-/** Runs again and compares; ends with exit code 1 where a score lies outside its tolerance. @throws UsageError, DataError */
-export async function runReproduce(flags: ReproduceFlags): Promise<object> {
-  if (!existsSync(flags.record))
+/** Runs again and compares. @throws UsageError, DataError, InterruptedError */
+export async function reproduce(o: ReproduceOptions): Promise<Reproduced> {
+  if (!existsSync(o.record))
     throw new UsageError(
-      `no record ${flags.record}; accepted: a cell.json of capi ablate, or a record.json of capi eval`,
+      `no record ${o.record}; accepted: a cell.json of capi ablate, or a record.json of capi eval`,
     );
-  const isCell = basename(flags.record) === CELL;
-  const record = isCell ? await readCell(flags.record) : await readRecord(flags.record);
-  await checkScoresOf(flags.record, record);
+  const isCell = basename(o.record) === CELL;
+  const record = isCell ? await readCell(o.record) : await readRecord(o.record);
+  await checkScoresOf(o.record, record);
   const names = [record.id, ...('run' in record ? [record.run.id] : [])];
   const path = names.find((name) => !/^\w[^/\\]*$/.test(name));
   if (path !== undefined)
     throw new DataError(
-      `${flags.record}: ${JSON.stringify(path)} names a run or evaluation and is no plain name`,
+      `${o.record}: ${JSON.stringify(path)} names a run or evaluation and is no plain name`,
     );
-  const out = flags.out ?? `runs/reproduce-${record.id}`;
+  const out = o.out ?? `runs/reproduce-${record.id}`;
   if (existsSync(out) && readdirSync(out).length > 0 && !existsSync(join(out, isCell ? 'runs' : record.id))) {
     throw new UsageError(`${out} holds other files: choose another folder with --out`);
   }
   await checkWritable(out);
   const again = isCell
-    ? await cellAgain(record as CellRecord, out, flags.quiet)
-    : await evaluationAgain(record as EvaluationRecord, out, flags.quiet);
+    ? await cellAgain(record as CellRecord, out, o)
+    : await evaluationAgain(record as EvaluationRecord, out, o);
   const judged = record.results.map((r) => judge(r, again.results));
   const faults = faultsOf(record, again, judged);
-  if (faults.length > 0) process.exitCode = EXIT.unexpected;
-  if (!flags.quiet) process.stdout.write(judgedText(judged, faults, out));
-  return { record: flags.record, out, reproduced: faults.length === 0, faults, scores: judged };
+  return { record: o.record, out, reproduced: faults.length === 0, faults, scores: judged };
 }
 
 /** Compares the scores of a record with the counts or predictions beside it, where they are there. @throws DataError */
@@ -100,7 +110,7 @@ function faultsOf(record: AnyRecord, again: AnyRecord, judged: readonly Judged[]
   return faults;
 }
 
-async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promise<CellRecord> {
+async function cellAgain(record: CellRecord, out: string, o: ReproduceOptions): Promise<CellRecord> {
   const config = parseConfig(record.config as Mapping, 'the record');
   const { request, task, evaluation, seed, probe_seed: probeSeed } = record;
   const run = { id: record.run.id, arm: 0, seed, config };
@@ -121,43 +131,24 @@ async function cellAgain(record: CellRecord, out: string, quiet: boolean): Promi
     runs: [run],
     cells: [cell],
   };
-  const progress = new Progress<{ stage: string; done: number; total: number; left: number }>(
-    process.stderr,
-    ({ stage, done, total, left }) =>
-      `${stage} ${done}/${total}${Number.isFinite(left) ? ` ETA ${duration(left)}` : ''}`,
-    ({ left, ...report }) => ({ ...report, eta_seconds: Number.isFinite(left) ? Math.round(left) : null }),
-  );
   await makeFolder(out);
-  await interruptible(async (signal) => {
-    const watch = {
-      signal,
-      onMessage: (text: string) => {
-        if (!quiet) progress.message(text);
-      },
-      onProgress: (stage: string, done: number, total: number, left: number) => {
-        if (!quiet) progress.report({ stage, done, total, left });
-      },
-    };
-    await pretrainStage(out, run, stored, watch);
-    if (!(await findCell(out, record.id))) await evaluateStage(out, run, cell, stored, watch);
-  }).finally(() => progress.end());
+  await pretrainStage(out, run, stored, o);
+  if (!(await findCell(out, record.id))) await evaluateStage(out, run, cell, stored, o);
   return (await findCell(out, record.id))!;
 }
 
 async function evaluationAgain(
   record: EvaluationRecord,
   out: string,
-  quiet: boolean,
+  { signal, onMessage }: ReproduceOptions,
 ): Promise<EvaluationRecord> {
   const made = record.environment as { threads?: number | null };
   const { engine: kind, extractor } = record.protocol.card as Record<
     'engine' | 'extractor',
     { name: string; device: string } | undefined
   >;
-  const { checkImages, checkProtocol } = await import('./reproduce_check.js');
   await checkProtocol(record);
-  for (const note of await checkImages(record.train, record.tests))
-    if (!quiet) process.stderr.write(`warning: ${note}\n`);
+  for (const note of await checkImages(record.train, record.tests)) onMessage(`warning: ${note}`);
   const mixed = extractor && kind!.name !== 'onnx'; // auto finds the two again
   const engine = await openEngine({
     name: mixed ? 'auto' : (kind!.name as 'onnx'),
@@ -165,26 +156,24 @@ async function evaluationAgain(
     purpose: 'evaluate',
     threads: made.threads ?? null,
   });
-  const [done] = await interruptible((signal) =>
-    evaluate({
-      task: record.task,
-      engine,
-      encoders: [record.encoder.name],
-      train: record.train.source,
-      tests: record.tests.map(({ source }) => source),
-      protocol: record.protocol.name,
-      weights: 'ema',
-      floors: false,
-      memory: 4e9,
-      limit: (record.protocol.card.limit as number | null) ?? null,
-      seed: record.seed,
-      out,
-      store: defaultStoreFolder(),
-      force: false,
-      allowOverlap: true, // what the record was made of is made again; its notes say so
-      watch: { signal, onMessage: (text) => quiet || process.stderr.write(`${shown(text)}\n`) },
-    }),
-  );
+  const [done] = await evaluate({
+    task: record.task,
+    engine,
+    encoders: [record.encoder.name],
+    train: record.train.source,
+    tests: record.tests.map(({ source }) => source),
+    protocol: record.protocol.name,
+    weights: 'ema',
+    floors: false,
+    memory: 4e9,
+    limit: (record.protocol.card.limit as number | null) ?? null,
+    seed: record.seed,
+    out,
+    store: defaultStoreFolder(),
+    force: false,
+    allowOverlap: true, // what the record was made of is made again; its notes say so
+    watch: { signal, onMessage },
+  });
   if (done!.record.encoder.weights_hash !== record.encoder.weights_hash) {
     throw new UsageError(
       `${record.encoder.name} is another encoder now than the record's: its weights differ`,
@@ -201,8 +190,9 @@ function judge(r: Result, again: readonly Result[]): Judged {
   const value = same?.value ?? null;
   const interval = recordedInterval(r);
   const tolerance = interval && interval.high > interval.low ? (interval.high - interval.low) / 2 : null;
-  const { source, head, metric, convention, test } = r;
+  const { task, source, head, metric, convention, test } = r;
   const base = {
+    task,
     source,
     head,
     metric,
@@ -218,24 +208,4 @@ function judge(r: Result, again: readonly Result[]): Judged {
   if (away < EQUAL) return { ...base, verdict: 'equal' };
   if (tolerance === null) return { ...base, verdict: 'not judged' };
   return { ...base, verdict: away <= tolerance ? 'within' : 'outside' };
-}
-
-function judgedText(judged: readonly Judged[], faults: readonly string[], out: string): string {
-  const percent = (x: number | null): string => (x === null ? '-' : (100 * x).toFixed(2));
-  const rows = judged.map((j) => [
-    shown(j.head),
-    shown(j.source),
-    shown(`${j.metric} (${j.convention})`),
-    percent(j.recorded),
-    percent(j.again),
-    percent(j.tolerance),
-    j.verdict,
-  ]);
-  const count = (verdict: Judged['verdict']): number => judged.filter((j) => j.verdict === verdict).length;
-  const unjudged = count('not judged') > 0 ? `, ${count('not judged')} not judged` : '';
-  return (
-    `${columns([['head', 'source', 'metric', 'recorded', 'again', 'tolerance', 'verdict'], ...rows])}\n` +
-    `${count('equal')} equal, ${count('within')} within half the recorded 95 % interval, ${count('outside')} outside${unjudged}; made in ${shown(out)}\n` +
-    faults.map((fault) => `not reproduced: ${fault}\n`).join('')
-  );
 }

@@ -7,10 +7,10 @@ import type { Config, EvaluationEntry } from '../config/index.js';
 import type { Engine } from '../engine/program.js';
 import { defaultStoreFolder } from '../features/store.js';
 import { modelSizes } from '../model/sizes.js';
-import { evaluate } from '../probes/evaluate.js';
-import { loadProtocol } from '../probes/protocol.js';
-import { openSets } from '../probes/sets.js';
-import { isBound, TASKS } from '../probes/tasks.js';
+import { evaluate } from './evaluate.js';
+import { loadProtocol } from './protocol.js';
+import { openSets } from './sets.js';
+import { isBound, TASKS } from './tasks.js';
 
 export interface RunEvaluations {
   due(step: number, last: boolean): boolean;
