@@ -2,8 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { flatten, type Mapping } from './keys.js';
-import { lossOf } from './losses.js';
-import type { Config } from './schema.js';
+import { type Config, LOSSES, type Loss, lossOf } from './schema.js';
 
 /** Settings by dotted key, sorted; the keys that decide what a run computes. */
 export type CanonicalConfig = Record<string, unknown>;
@@ -13,9 +12,10 @@ const outside = [/^health\./, /^checkpoint\./, /^evals$/, /^engine\.workers$/, /
 
 /** Keys that this run does not read, because another setting makes them idle. Only keys younger than the first runs stand here. */
 function idle(config: Config): RegExp[] {
+  const { own = [] } = lossOf(config);
+  const others = Object.values<Loss>(LOSSES).flatMap((loss) => loss.own ?? []);
   return [
-    ...(lossOf(config).head === 'mlp' ? [] : [/^loss\.mlp_/]),
-    ...(lossOf(config).compare === 'huber' ? [] : [/^loss\.huber_delta$/]),
+    ...others.filter((key) => !own.includes(key)).map((key) => new RegExp(`^loss\\.${key}$`)),
     ...(config.precision.products === 'float32' ? [/^precision\./] : []),
     ...(config.engine.micro_batch === null ? [/^engine\.micro_batch$/] : []), // resolved: it stands in the counts
   ];

@@ -2,9 +2,8 @@
 
 export { type CanonicalConfig, canonicalHash, identity, identityDifferences } from './identity.js';
 export { type ConfigRequest, loadConfig, parseConfig, resolvedYaml, settingOf } from './load.js';
-export { isAssigned, lossOf } from './losses.js';
 export { presetNames, presetsDirectory } from './presets.js';
-export type { Config, EvaluationEntry } from './schema.js';
+export { type Config, type EvaluationEntry, isAssigned, type Loss, lossOf } from './schema.js';
 export {
   batchParts,
   checkSizes,

@@ -3,7 +3,6 @@
 import { z } from 'zod';
 import { TASK_NAMES } from '../probes/tasks.js';
 import { DEVICE_NAMES, ENGINE_NAMES } from './engines.js';
-import { LOSSES, type LossName } from './losses.js';
 
 /** A leaf of the schema with the words that an error message uses for what it accepts. */
 function leaf<T extends z.ZodType>(schema: T, accepts: string): T {
@@ -117,8 +116,46 @@ const clustering = section({
   bias: flag().default(true),
 });
 
+/** A loss: a head (code: src/model/head.ts), targets and a comparison (src/pretrain/losses.ts). */
+export interface Loss {
+  /** What the student's predictions go through. */
+  head: 'linear' | 'mlp' | 'identity' | 'pixels';
+  /** What is predicted: assignments to the prototypes of an online clustering or of the teacher's own head, its features, or pixels. */
+  targets: 'clustering' | 'head' | 'features' | 'pixels';
+  /** How predictions are judged. */
+  compare: 'cross-entropy' | 'huber' | 'squares';
+  /** Keys of the section `loss` that are its own: they are no part of the identity of a run by another loss. */
+  own?: readonly string[];
+  /** Why the predictor has to be as wide as the encoder, where it has to. */
+  sameWidth?: string;
+}
+
+const MLP = ['mlp_layers', 'mlp_hidden', 'mlp_bottleneck'] as const;
+
+/** The losses of Table 1c of the paper, and MAE's. */
+export const LOSSES = {
+  capi: { head: 'linear', targets: 'clustering', compare: 'cross-entropy' },
+  'capi-mlp': { head: 'mlp', targets: 'clustering', compare: 'cross-entropy', own: MLP },
+  ibot: {
+    head: 'mlp',
+    targets: 'head',
+    compare: 'cross-entropy',
+    own: MLP,
+    sameWidth: "puts the teacher's copy of the head on the encoder",
+  },
+  direct: {
+    head: 'identity',
+    targets: 'features',
+    compare: 'huber',
+    own: ['huber_delta'],
+    sameWidth: 'compares predictions with features of the encoder',
+  },
+  pixel: { head: 'pixels', targets: 'pixels', compare: 'squares' },
+} satisfies Record<string, Loss>;
+
+type LossName = keyof typeof LOSSES;
+
 const loss = section({
-  /** What is predicted and how it is judged (paper, Table 1c; `pixel` beyond it): losses.ts. */
   type: choice(...(Object.keys(LOSSES) as [LossName, ...LossName[]])).default('capi'),
   student_temperature: positive().default(0.12),
   /** Linear layers of the MLP in the heads of `capi-mlp` and `ibot`, its hidden width and its output width. */
@@ -260,3 +297,10 @@ export const configSchema = z.strictObject({
 
 /** A complete configuration, every key set. */
 export type Config = z.infer<typeof configSchema>;
+
+/** The loss of a run. */
+export const lossOf = (config: Pick<Config, 'loss'>): Loss => LOSSES[config.loss.type];
+
+/** Whether its targets are assignments to prototypes. */
+export const isAssigned = (config: Pick<Config, 'loss'>): boolean =>
+  ['clustering', 'head'].includes(lossOf(config).targets);

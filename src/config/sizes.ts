@@ -1,8 +1,7 @@
 // Checks that need several keys at once: sizes that fit together.
 
 import { UsageError } from '../errors.js';
-import { lossOf } from './losses.js';
-import type { Config } from './schema.js';
+import { type Config, lossOf } from './schema.js';
 
 /** Height and width of the training images in pixels. */
 export function imageSize(config: Config): [number, number] {

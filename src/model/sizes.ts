@@ -3,7 +3,7 @@
 // Axis legend for the model files: B images, N patches of the whole image, V visible patches, P predicted patches,
 // R registers, T tokens, D encoder width, E predictor width, H heads, d head width, F hidden width, K prototypes.
 // Tokens are rows of a 2-D tensor [T * B, D], position-major: row = position * B + image.
-import { type Config, imageSize, lossOf, predictorSizes } from '../config/index.js';
+import { type Config, imageSize, type Loss, lossOf, predictorSizes } from '../config/index.js';
 
 export interface ModelSizes {
   height: number;
@@ -40,7 +40,7 @@ export interface ModelSizes {
 
 /** The student's head, see head.ts; `layers` are those of its MLP. */
 export interface HeadSizes {
-  type: ReturnType<typeof lossOf>['head'];
+  type: Loss['head'];
   layers: number;
   hidden: number;
   bottleneck: number;

@@ -1,7 +1,7 @@
 // The inputs of a training step beside the state: their shapes, their values at step k, keyed by (seed, step), and how the program reads them.
 
 import { stream } from '../base/random.js';
-import { batchParts, type Config, patchCounts } from '../config/index.js';
+import { batchParts, type Config, patchCounts, predictorSizes } from '../config/index.js';
 import type { TensorSpec, Values } from '../engine/program.js';
 import { drawMasks } from '../masks.js';
 import type { RunOptions } from '../model/encoder.js';
@@ -25,10 +25,7 @@ export function dropPathPlan(
 ): { part: 'encoder' | 'decoder'; branches: number; kept: number }[] {
   const s = modelSizes(config);
   const microBatch = config.train.batch / batchParts(config).student;
-  const rates = {
-    encoder: config.model.drop_path,
-    decoder: config.model.predictor.drop_path ?? config.model.drop_path,
-  };
+  const rates = { encoder: config.model.drop_path, decoder: predictorSizes(config).dropPath };
   if (rates.encoder === 0 && (rates.decoder === 0 || s.predictorDepth === 0)) return [];
   return [
     { part: 'encoder' as const, branches: 2 * s.depth, kept: keptCount(microBatch, rates.encoder) },

@@ -1,5 +1,5 @@
 // The two sides of a loss: what the student has to predict, and how its answers are compared with that.
-import { type Config, lossOf } from '../config/index.js';
+import { type Config, type Loss, lossOf } from '../config/index.js';
 import type { RunOptions, Weights } from '../model/encoder.js';
 import { encode } from '../model/encoder.js';
 import { fold } from '../model/fold.js';
@@ -175,4 +175,4 @@ const TARGETS = {
   head: headTargets,
   features: featureTargets,
   pixels: pixelTargets,
-} satisfies Record<ReturnType<typeof lossOf>['targets'], (i: TargetInputs) => Targets>;
+} satisfies Record<Loss['targets'], (i: TargetInputs) => Targets>;

@@ -1,7 +1,8 @@
 // Inputs of a step: kept samples of drop path, masks and rates, the same for the same (seed, step) and for nothing else.
 import { describe, expect, it } from 'vitest';
-import { inParts, patchCounts } from '../../src/config/index.js';
+import { batchParts, inParts, patchCounts } from '../../src/config/index.js';
 import { dropPathPlan, keptCount, stepInputs, stepRates } from '../../src/pretrain/inputs.js';
+import { stepProgram } from '../../src/pretrain/step.js';
 import { smallConfig } from './small_run.js';
 
 const config = smallConfig(
@@ -113,5 +114,20 @@ describe('inputs of a step', () => {
     const { beta1, beta2 } = config.optim;
     expect(inputs.correction1![0]).toBe(Math.fround(1 - beta1 ** 31));
     expect(inputs.root_correction2![0]).toBe(Math.fround(Math.sqrt(1 - beta2 ** 31)));
+  });
+});
+
+describe('micro-batches', () => {
+  it('are read from the config: images at a time, or parts, or what the engine would choose', () => {
+    const of = (...sets: string[]) => smallConfig('train.batch=24', ...sets);
+    expect(batchParts(of('engine.micro_batch=4'))).toEqual({ teacher: 6, student: 6 });
+    expect(batchParts(of('engine.teacher_micro_batches=3'), { teacher: 1, student: 8 })).toEqual({
+      teacher: 3,
+      student: 8,
+    });
+    const cut = inParts(of('engine.micro_batch=4'), 2, 12);
+    expect(batchParts(cut)).toEqual({ teacher: 2, student: 12 });
+    expect(stepProgram(cut).batch).toEqual({ images: 24, atOnce: 12 });
+    expect(stepProgram(of('engine.micro_batch=4')).batch).toEqual({ images: 24, atOnce: 4 });
   });
 });
