@@ -16,7 +16,7 @@ import { type Chart, chartsOf } from './charts/charts.js';
 import { latexDocument, latexTables } from './formats/latex.js';
 import { markdown } from './formats/markdown.js';
 import { titleOf } from './formats/prose.js';
-import { rowsCsv, summaryCsv } from './formats/rows.js';
+import { rowsCsv, summaryCsv, summaryJson } from './formats/rows.js';
 import { reportPage } from './html/ablation.js';
 
 export interface ReportOptions {
@@ -41,7 +41,7 @@ export interface WrittenReport {
   files: string[];
   notes: Report['notes'];
   command: string;
-  columns: ReturnType<typeof jsonOf>;
+  columns: ReturnType<typeof summaryJson>;
 }
 
 const FORMATS = ['md', 'csv', 'latex', 'html'];
@@ -79,7 +79,7 @@ export async function writeReport(
         files,
         notes: report.notes,
         command,
-        columns: jsonOf(report),
+        columns: summaryJson(report),
       },
       text: markdown(report, { paper: options.paper, command, charts: [] }),
     };
@@ -149,31 +149,3 @@ async function writeFiles(
   }
   return files;
 }
-
-const finite = (x: number | undefined): number | null => (x !== undefined && Number.isFinite(x) ? x : null);
-
-const jsonOf = ({ study, headline, others }: Report) =>
-  [...headline, ...others].map(({ column, entries, agreement }) => ({
-    column: column.key,
-    headline: column.headline,
-    agreement: agreement
-      ? { ...agreement, spearman: finite(agreement.spearman), kendall: finite(agreement.kendall) }
-      : null,
-    arms: entries.map((e, arm) => ({
-      arm: study.plan.arms[arm]!.name,
-      mean: finite(e.mean),
-      deviation: finite(e.deviation),
-      n: e.n,
-      planned: e.seeds.length,
-      best: e.best,
-      states: e.seeds.map(({ state }) => state),
-      difference: finite(e.difference?.value),
-      low: finite(e.difference?.low),
-      high: finite(e.difference?.high),
-      p: finite(e.difference?.p),
-      p_holm: finite(e.difference?.adjusted),
-      images: e.difference?.images ?? null,
-      paper: finite(e.paper),
-      caveats: e.caveats.map(({ kind, text }) => ({ kind, text })),
-    })),
-  }));

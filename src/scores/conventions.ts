@@ -58,11 +58,12 @@ export function imageMeans(counts: ImageCounts, counting: Counting): Float64Arra
   });
 }
 
-/** The mean of the values that are numbers. */
-function meanOfImages(values: Float64Array): number {
+/** The mean over images whose value is a number, of all or of those chosen. */
+export function meanOfImages(values: Float64Array, chosen?: Int32Array): number {
   let sum = 0;
   let images = 0;
-  for (const value of values) {
+  for (let i = 0; i < (chosen ?? values).length; i++) {
+    const value = values[chosen ? chosen[i]! : i]!;
     if (Number.isNaN(value)) continue;
     sum += value;
     images++;

@@ -2,8 +2,8 @@
 
 import { stream } from '../base/random.js';
 import { alikeInterval, alikeScore } from '../results/bounds.js';
-import { type ClassCounts, type Counting, type ImageCounts, pixelAccuracy } from './confusion.js';
-import { CONVENTIONS, type Convention, imageMeans, pooledMeanIou } from './conventions.js';
+import { type Counting, type ImageCounts, imageAdder, pixelAccuracy } from './confusion.js';
+import { CONVENTIONS, type Convention, imageMeans, meanOfImages, pooledMeanIou } from './conventions.js';
 
 /** A score with its bootstrap interval. */
 export interface Interval {
@@ -156,60 +156,17 @@ function bootstrap(
   return { point, draws };
 }
 
-/**
- * Writes the scores of chosen images from `at` on. Most images show few of the classes, so each keeps a list of its own: adding up a
- * resample costs what the images show, not images times classes.
- */
+/** Writes the scores of chosen images from `at` on. */
 function measureOf(
   counts: ImageCounts,
   counting: Counting,
 ): (chosen: Int32Array, scores: Float64Array, at: number) => void {
-  const { images, classes } = counts;
-  const starts = new Int32Array(images + 1);
-  for (let image = 0; image < images; image++) {
-    starts[image + 1] = starts[image]!;
-    for (let i = image * classes; i < (image + 1) * classes; i++) {
-      if (counts.truth[i]! + counts.predicted[i]! > 0) starts[image + 1]!++;
-    }
-  }
-  const labels = new Int32Array(starts[images]!);
-  const [hits, truth, predicted] = [0, 1, 2].map(() => new Float64Array(labels.length)) as [
-    Float64Array,
-    Float64Array,
-    Float64Array,
-  ];
-  for (let i = 0, entry = 0; i < images * classes; i++) {
-    if (counts.truth[i]! + counts.predicted[i]! === 0) continue;
-    labels[entry] = i % classes;
-    hits[entry] = counts.hits[i]!;
-    truth[entry] = counts.truth[i]!;
-    predicted[entry] = counts.predicted[i]!;
-    entry++;
-  }
+  const add = imageAdder(counts);
   const means = imageMeans(counts, counting);
-  const make = () => new Float64Array(classes);
-  const sums: ClassCounts = { hits: make(), truth: make(), predicted: make() };
   return (chosen, scores, at) => {
-    sums.hits.fill(0);
-    sums.truth.fill(0);
-    sums.predicted.fill(0);
-    let mean = 0;
-    let counted = 0;
-    for (let i = 0; i < chosen.length; i++) {
-      const image = chosen[i]!;
-      for (let entry = starts[image]!; entry < starts[image + 1]!; entry++) {
-        const label = labels[entry]!;
-        sums.hits[label]! += hits[entry]!;
-        sums.truth[label]! += truth[entry]!;
-        sums.predicted[label]! += predicted[entry]!;
-      }
-      if (starts[image + 1]! > starts[image]!) {
-        mean += means[image]!;
-        counted++;
-      }
-    }
+    const sums = add(chosen);
     for (const [m, metric] of SEGMENTATION_METRICS.entries()) {
-      if (metric === 'perimage') scores[at + m] = mean / counted;
+      if (metric === 'perimage') scores[at + m] = meanOfImages(means, chosen);
       else if (metric === 'accuracy') scores[at + m] = pixelAccuracy(sums);
       else scores[at + m] = pooledMeanIou(metric, sums, counting);
     }

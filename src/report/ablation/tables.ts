@@ -4,7 +4,7 @@ import { percent } from '../formats/words.js';
 import { type Difference, differences, mean, variance } from '../statistics/differences.js';
 import { kendall, spearman } from '../statistics/rank.js';
 import { type Caveat, caveatsOf } from './caveats.js';
-import { type ImageVariances, imageVariances, scoreName } from './images.js';
+import { imageVariance, type ScoresOnImages, scoreName, scoresOnImages } from './images.js';
 import type { Mixture } from './protocols.js';
 import { type Column, columnsOf, type SeedScore, samePlace, seedScores } from './scores.js';
 import type { Study, StudyCell } from './study.js';
@@ -81,8 +81,7 @@ async function columnTable(
     .find((r) => r.test === column.test && r.head === column.head && r.metric === column.metric)!.n;
   const arms = [];
   for (const [arm, list] of scores.entries()) {
-    const imageVariance =
-      arm === plan.baseline ? 0 : ((await imageParts.of(arm, column))[scoreName(column)] ?? Number.NaN);
+    const imageVariance = arm === plan.baseline ? 0 : await imageParts.of(arm, column);
     const collapsed = seeds[arm]!.some(({ state }) => state === 'collapsed' || state === 'diverged');
     arms.push({ scores: list, collapsed, imageVariance });
   }
@@ -119,27 +118,31 @@ async function columnTable(
   };
 }
 
-/** What the test images alone do to the difference of an arm and the baseline: once for all scores of a head. */
+/** What the test images alone do to the difference of an arm and the baseline: the scores of a head are drawn once. */
 class ImageParts {
-  private readonly known = new Map<string, Promise<ImageVariances>>();
+  private readonly known = new Map<string, Promise<(ScoresOnImages & { identity: string }) | undefined>>();
 
   constructor(private readonly study: Study) {}
 
-  of(arm: number, column: Column): Promise<ImageVariances> {
-    const key = JSON.stringify([arm, column.evaluation, column.test, column.source, column.head]);
-    const known = this.known.get(key) ?? this.find(arm, column);
-    this.known.set(key, known);
-    return known;
+  /** NaN where it cannot be known. */
+  async of(arm: number, column: Column): Promise<number> {
+    const [own, base] = [await this.scores(arm, column), await this.scores(this.study.plan.baseline, column)];
+    return own && base && own.identity === base.identity
+      ? imageVariance(own, base, scoreName(column))
+      : Number.NaN;
   }
 
-  private async find(arm: number, column: Column): Promise<ImageVariances> {
-    const { baseline } = this.study.plan;
-    const [own, base] = [
-      await countsIn(this.study, arm, column),
-      await countsIn(this.study, baseline, column),
-    ];
-    if (!own || !base || own.identity !== base.identity) return {};
-    return imageVariances(own.heads, base.heads, base.classes);
+  private scores(arm: number, column: Column) {
+    const key = JSON.stringify([arm, column.evaluation, column.test, column.source, column.head]);
+    const found = this.known.get(key) ?? this.find(arm, column);
+    this.known.set(key, found);
+    return found;
+  }
+
+  private async find(arm: number, column: Column) {
+    const counts = await countsIn(this.study, arm, column);
+    const scores = counts && scoresOnImages(counts.heads, counts.classes);
+    return scores && { ...scores, identity: counts.identity };
   }
 }
 

@@ -3,12 +3,11 @@ import { hashOf } from '../../base/hash.js';
 import { shown } from '../../base/text.js';
 import { MARK_WORDS, marksOf } from '../ablation/caveats.js';
 import type { Study } from '../ablation/study.js';
-import { armLabel, type Entry, type Group, type Report } from '../ablation/tables.js';
-import type { Difference } from '../statistics/differences.js';
+import type { Group, Report } from '../ablation/tables.js';
+import { type PrintedCell, printedTable } from './columns.js';
 import { escapeLatex, escapeLong, LONG, UNSET } from './latex_text.js';
-import { numberText } from './markdown.js';
 import { readingSentences, scaleSentence, titleOf } from './prose.js';
-import { differenceText, paperText, percent, pText } from './words.js';
+import { pText } from './words.js';
 
 /** The tables alone, to \input: needs \usepackage{booktabs}. `command` is the one that makes the report. */
 export function latexTables(report: Report, paper: boolean, command: string): string {
@@ -43,21 +42,14 @@ const number = (text: string): string => text.replaceAll('\u2212', '$-$').replac
 
 const raised = (mark: string): string => `$^{${mark}}$`;
 
-/** Mean, deviation and number of seeds, then the marks of what must be said. */
-function scoreCell(e: Entry): string {
-  const marks = marksOf(e.caveats).map(raised).join('');
-  if (e.mean === undefined) return numberText(e) + marks;
-  const spread = e.deviation === undefined ? '' : ` {\\small$\\pm$ ${number(percent(e.deviation))}}`;
-  const value = `${number(percent(e.mean))}${spread}`;
-  const seeds = e.caveats.find(({ kind }) => kind === 'seeds')?.word;
-  return `${e.best ? `\\textbf{${value}}` : value}${seeds ? ` {\\small ${seeds}}` : ''}${marks}`;
-}
+const small = (text: string): string => `{\\small${text.startsWith('$') ? '' : ' '}${text}}`;
 
-function differenceCell(d: Difference | undefined): string {
-  if (!d) return '';
-  const [value, ...rest] = number(differenceText(d)).split(' ');
-  const star = d.adjusted < 0.05 ? raised('*') : '';
-  return `${value}${star}${rest.length > 0 ? ` {\\small ${rest.join(' ')}}` : ''}`;
+/** A cell with the marks of what it holds, then of what must be said. */
+function cellText({ main, small: rest, caveats = [], bold, joined }: PrintedCell): string {
+  const marked = number(main) + joined.map(({ mark }) => (mark ? raised(mark) : '')).join('');
+  const value = rest ? `${marked} ${small(number(rest))}` : marked;
+  const seeds = caveats.find(({ kind }) => kind === 'seeds')?.word;
+  return `${bold ? `\\textbf{${value}}` : value}${seeds ? ` ${small(seeds)}` : ''}${marksOf(caveats).map(raised).join('')}`;
 }
 
 /** A name for \ref that no other report and no other table of this one has. */
@@ -78,56 +70,41 @@ function labelOf({ plan }: Study, group: Group, place: number): string {
 
 function table(report: Report, group: Group, place: number, paper: boolean): string {
   const { headline, study } = report;
-  const own = headline.map((t) => ({
-    ...t,
-    paper: paper && group.arms.some((arm) => t.entries[arm]!.paper !== undefined),
-  }));
-  const long = group.arms.some((arm) => armLabel(study, arm, group).length > LONG);
+  const { scores, rows } = printedTable(report, group, { paper, narrow: true });
+  const long = rows.some(({ name }) => name.length > LONG);
   const nameOf = (text: string): string => (long ? `\\raggedright ${escapeLong(text)}` : escapeLatex(text));
-  const alignment = `${long ? 'p{6cm}' : 'l'}${own.map(({ paper }) => (paper ? 'rrr' : 'rr')).join('')}`;
-  const head = [
-    '',
-    ...own.flatMap(({ column, paper }) => [
-      `\\multicolumn{${paper ? 3 : 2}}{c}{${escapeLatex(column.label)}}`,
-    ]),
-  ];
-  let at = 2;
-  const rules = own.map(({ paper }) => {
-    const rule = `\\cmidrule(lr){${at}-${at + (paper ? 2 : 1)}}`;
-    at += paper ? 3 : 2;
-    return rule;
+  const alignment =
+    (long ? 'p{6cm}' : 'l') + scores.map(({ columns }) => 'r'.repeat(columns.length)).join('');
+  const head = scores.map(
+    ({ label, columns }) => `\\multicolumn{${columns.length}}{c}{${escapeLatex(label)}}`,
+  );
+  let last = 1;
+  const rules = scores.map(({ columns: { length } }) => {
+    last += length;
+    return `\\cmidrule(lr){${last - length + 1}-${last}}`;
   });
-  const second = [
-    nameOf(group.title),
-    ...own.flatMap(({ paper }) => ['score', '$\\Delta$', ...(paper ? ['paper'] : [])]),
-  ];
-  const rows = group.arms.map((arm) => {
-    const isBase = arm === study.plan.baseline;
-    const name = nameOf(armLabel(study, arm, group));
-    const cells = own.flatMap(({ entries, paper }) => {
-      const e = entries[arm]!;
-      return [scoreCell(e), differenceCell(e.difference), ...(paper ? [number(paperText(e))] : [])];
-    });
-    return `${[isBase ? `${name} (default)` : name, ...cells].join(' & ')} \\\\`;
-  });
+  const second = scores.flatMap(({ columns }) => columns.map(({ latex }) => latex));
+  const lines = rows.map(({ name, isBase, cells }) =>
+    [nameOf(name) + (isBase ? ' (default)' : ''), ...cells.map(cellText)].join(' & '),
+  );
   const marks = new Set(
     group.arms.flatMap((arm) => headline.flatMap(({ entries }) => marksOf(entries[arm]!.caveats))),
   );
-  const smallest = group.arms
-    .flatMap((arm) => headline.map(({ entries }) => pText(entries[arm]!.difference)))
-    .filter((p) => p !== '');
+  const tested = group.arms.some((arm) =>
+    headline.some(({ entries }) => pText(entries[arm]!.difference) !== ''),
+  );
   const body = [
-    `${head.join(' & ')} \\\\`,
+    `${['', ...head].join(' & ')} \\\\`,
     rules.join(' '),
-    `${second.join(' & ')} \\\\`,
+    `${[nameOf(group.title), ...second].join(' & ')} \\\\`,
     '\\midrule',
-    ...rows,
+    ...lines.map((line) => `${line} \\\\`),
   ];
   const unset = body.some((line) => UNSET.test(line)) || UNSET.test(escapeLatex(group.title));
   const caption = [
     `${escapeLong(group.title)}.`,
     escapeLatex(readingSentences(report).join(' ')),
-    ...(smallest.length > 0 ? ['$^{*}$: $p < 0.05$.'] : []),
+    ...(tested ? ['$^{*}$: $p < 0.05$.'] : []),
     ...[...marks].map((mark) => `${raised(mark)}: ${escapeLatex(MARK_WORDS[mark]!)}.`),
     ...(unset ? ['[U+...]: a character that is not set here, by its Unicode number.'] : []),
   ];

@@ -1,9 +1,8 @@
 // A report as Markdown that GitHub shows.
 import { shown } from '../../base/text.js';
-import { cellWords } from '../ablation/caveats.js';
-import { armLabel, type ColumnTable, type Entry, type Group, type Report } from '../ablation/tables.js';
+import type { Group, Report } from '../ablation/tables.js';
+import { type PrintedCell, plainText, printedTable } from './columns.js';
 import { paperSentences, readingSentences, scaleSentence, titleOf } from './prose.js';
-import { differenceText, paperText, percent, pText, stateText } from './words.js';
 
 export interface MarkdownOptions {
   /** Put the paper's numbers beside ours. */
@@ -33,16 +32,6 @@ function codeBlock(lines: readonly string[]): string[] {
   );
   return [fence, ...text, fence];
 }
-
-/** Mean and deviation of an entry. */
-export const numberText = (e: Entry): string =>
-  e.mean === undefined
-    ? stateText(e.seeds.map(({ state }) => state))
-    : `${percent(e.mean)}${e.deviation === undefined ? '' : ` ± ${percent(e.deviation)}`}`;
-
-/** The same with its caveats. */
-export const scoreText = (e: Entry): string =>
-  e.mean === undefined ? numberText(e) : numberText(e) + cellWords(e.caveats);
 
 export function markdown(report: Report, o: MarkdownOptions): string {
   const { study, headline, groups } = report;
@@ -84,32 +73,15 @@ export function markdown(report: Report, o: MarkdownOptions): string {
 }
 
 function groupTable(report: Report, group: Group, paper: boolean): string[] {
-  const { headline, study } = report;
-  const withPaper = (t: ColumnTable): boolean =>
-    paper && group.arms.some((arm) => t.entries[arm]!.paper !== undefined);
-  const head = [
-    escapeMarkdown(group.title),
-    ...headline.flatMap((t) => [
-      escapeMarkdown(t.column.label),
-      'to the baseline',
-      ...(withPaper(t) ? ['paper'] : []),
-    ]),
-  ];
-  const align = ['---', ...headline.flatMap((t) => ['---:', '---:', ...(withPaper(t) ? ['---:'] : [])])];
-  const rows = group.arms.map((arm) => {
-    const isBase = arm === study.plan.baseline;
-    const name = escapeMarkdown(armLabel(study, arm, group));
-    return [
-      isBase ? `${name} (baseline)` : name,
-      ...headline.flatMap((t) => {
-        const e = t.entries[arm]!;
-        const score = scoreText(e);
-        const difference = isBase
-          ? ''
-          : [differenceText(e.difference), pText(e.difference)].filter((s) => s !== '').join(', ');
-        return [e.best ? `**${score}**` : score, difference, ...(withPaper(t) ? [paperText(e)] : [])];
-      }),
-    ];
-  });
-  return [row(head), row(align), ...rows.map(row)];
+  const { scores, rows } = printedTable(report, group, { paper, narrow: true });
+  const head = [group.title, ...scores.flatMap(({ columns }) => columns.map(({ title }) => title))];
+  const lines = rows.map(({ name, isBase, cells }) =>
+    row([escapeMarkdown(name) + (isBase ? ' (baseline)' : ''), ...cells.map(cellText)]),
+  );
+  return [row(head.map(escapeMarkdown)), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...lines];
+}
+
+function cellText(cell: PrintedCell): string {
+  const words = [plainText(cell), ...cell.joined.map(({ named }) => named)].filter((s) => s).join(', ');
+  return cell.bold ? `**${words}**` : words;
 }

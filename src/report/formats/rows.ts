@@ -1,9 +1,9 @@
 // A report as rows: every single score with its origin, and one line for each arm and column.
 import { csvText } from '../../base/csv.js';
 import { recordedInterval } from '../../results/bounds.js';
-import type { Study, StudyCell } from '../ablation/study.js';
+import type { StudyCell } from '../ablation/study.js';
 import type { Report } from '../ablation/tables.js';
-import type { Difference } from '../statistics/differences.js';
+import { figuresOf, finite } from './columns.js';
 
 /** Columns of rows.csv that say when and where, not what: equal studies differ in them. */
 export const ORIGIN_COLUMNS = [
@@ -92,57 +92,18 @@ function cellCaveats({ record, failure, stopped }: StudyCell, otherProtocol: boo
 }
 
 /** summary.csv: one line for each arm and column, with the difference to the baseline. */
-export function summaryCsv({ study, headline, others }: Report): string {
-  const lines = [...headline, ...others].flatMap(({ column, entries, images }) =>
-    entries.map((entry, arm) => ({
-      ablation: study.plan.name,
-      arm: study.plan.arms[arm]!.name,
-      axis: study.plan.arms[arm]!.axis,
-      baseline: arm === study.plan.baseline ? 1 : 0,
+export const summaryCsv = ({ study, headline, others }: Report): string =>
+  csvText([...headline, ...others].flatMap((table) => figuresOf(study, table, 'csv')));
+
+/** The same by column, for --json. */
+export const summaryJson = ({ study, headline, others }: Report): object[] =>
+  [...headline, ...others].map((table) => {
+    const { column, agreement: a } = table;
+    const agreement = a ? { ...a, spearman: finite(a.spearman), kendall: finite(a.kendall) } : null;
+    return {
       column: column.key,
-      headline: column.headline ? 1 : 0,
-      mean: entry.mean,
-      deviation_over_seeds: entry.deviation,
-      seeds: entry.n,
-      seeds_planned: entry.seeds.length,
-      states: entry.seeds.map(({ state }) => state).join(' '),
-      difference: entry.difference?.value,
-      low: entry.difference?.low,
-      high: entry.difference?.high,
-      ...uncertainty(entry.difference),
-      p: entry.difference?.p,
-      p_holm: entry.difference?.adjusted,
-      spread: entry.difference?.spread,
-      low_images: entry.difference?.images?.low,
-      high_images: entry.difference?.images?.high,
-      standard_error_images: entry.difference?.images?.standardError,
-      test_images: images,
-      paper_percent: entry.paper,
-      best: entry.best ? 1 : 0,
-      caveats: [...entry.caveats.map(({ text }) => text), ...notesOf(study, arm, column.evaluation)].join(
-        '; ',
-      ),
-    })),
-  );
-  return csvText(lines);
-}
-
-/** What the records of an arm's cells say beside their scores, and why runs did not simply end: each once. */
-const notesOf = ({ cells }: Study, arm: number, evaluation: string): string[] => [
-  ...new Set(
-    cells
-      .filter((c) => c.arm === arm && c.evaluation === evaluation)
-      .flatMap(({ record, failure, stopped }) => [
-        ...(record?.run.reason ? [record.run.reason] : []),
-        ...(failure ? [`failed: ${failure}`] : []),
-        ...(stopped ? [`stopped: ${stopped}`] : []),
-        ...(record?.notes ?? []),
-      ]),
-  ),
-];
-
-/** Standard error and degrees of freedom where they are of seeds and images. */
-const uncertainty = (d: Difference | undefined) =>
-  d && Number.isFinite(d.low)
-    ? { standard_error: d.standardError, degrees_of_freedom: d.degreesOfFreedom }
-    : { standard_error: undefined, degrees_of_freedom: undefined };
+      headline: column.headline,
+      agreement,
+      arms: figuresOf(study, table, 'json'),
+    };
+  });

@@ -1,9 +1,8 @@
 // The report as one HTML file: tables that sort, charts, the feature pictures of each arm, and the commands behind every number.
-import { armLabel, type Group, type Report } from '../ablation/tables.js';
+import type { Group, Report } from '../ablation/tables.js';
 import type { Chart } from '../charts/charts.js';
-import { scoreText } from '../formats/markdown.js';
+import { finite, type PrintedCell, type PrintedTable, plainText, printedTable } from '../formats/columns.js';
 import { paperSentences, readingSentences, scaleSentence, titleOf } from '../formats/prose.js';
-import { differenceText, paperText, pText } from '../formats/words.js';
 import { REPORT_SCRIPT, REPORT_STYLE } from './ablation_style.js';
 import { escapeHtml } from './escape.js';
 import { contentPolicy } from './policy.js';
@@ -66,44 +65,22 @@ export function reportPage(page: ReportPage): string {
 const head = (titles: readonly string[]): string =>
   `<thead><tr>${titles.map((title) => `<th scope="col"><button type="button">${escapeHtml(title)}</button></th>`).join('')}</tr></thead>`;
 
-const cell = (text: string, value: number | string | undefined, best = false): string =>
-  `<td${value === undefined ? '' : ` data-value="${escapeHtml(String(value))}"`}${best ? ' class="best"' : ''}>${escapeHtml(text)}</td>`;
-
-function groupTable({ report, paper }: ReportPage, group: Group): string {
-  const { study, headline } = report;
-  const own = headline.map((t) => ({
-    ...t,
-    paper: paper && group.arms.some((arm) => t.entries[arm]!.paper !== undefined),
-  }));
-  const titles = [
-    group.title,
-    ...own.flatMap(({ column, paper }) => [
-      column.label,
-      'to the baseline',
-      'p (Holm)',
-      ...(paper ? ['paper'] : []),
-    ]),
-  ];
-  const rows = group.arms.map((arm) => {
-    const isBase = arm === study.plan.baseline;
-    const name = armLabel(study, arm, group);
-    const cells = own.flatMap(({ entries, paper }) => {
-      const e = entries[arm]!;
-      const d = e.difference;
-      return [
-        cell(scoreText(e), e.mean ?? '', e.best),
-        cell(differenceText(d), d?.value ?? ''),
-        cell(
-          pText(d).replace('p = ', '').replace('p ', ''),
-          d && Number.isFinite(d.adjusted) ? d.adjusted : '',
-        ),
-        ...(paper ? [cell(paperText(e), e.paper ?? '')] : []),
-      ];
-    });
-    return `<tr${isBase ? ' class="baseline"' : ''}>${cell(isBase ? `${name} (baseline)` : name, undefined)}${cells.join('')}</tr>`;
-  });
-  return `<h2>${escapeHtml(group.title)}</h2><div class="scroll"><table>${head(titles)}<tbody>${rows.join('\n')}</tbody></table></div>`;
+function cellOf(cell: PrintedCell): string {
+  const value = finite(cell.value) ?? '';
+  return `<td data-value="${escapeHtml(`${value}`)}"${cell.bold ? ' class="best"' : ''}>${escapeHtml(plainText(cell))}</td>`;
 }
+
+function tableOf(title: string, { scores, rows }: PrintedTable, mark = ''): string {
+  const titles = scores.flatMap(({ columns }) => columns.map((c) => c.title));
+  const lines = rows.map(({ name, isBase, cells }) => {
+    const first = `<td>${escapeHtml(isBase ? name + mark : name)}</td>`;
+    return `<tr${isBase ? ' class="baseline"' : ''}>${first}${cells.map(cellOf).join('')}</tr>`;
+  });
+  return `<div class="scroll"><table>${head([title, ...titles])}<tbody>${lines.join('\n')}</tbody></table></div>`;
+}
+
+const groupTable = ({ report, paper }: ReportPage, group: Group): string =>
+  `<h2>${escapeHtml(group.title)}</h2>${tableOf(group.title, printedTable(report, group, { paper }), ' (baseline)')}`;
 
 function pictures({ report, pictures }: ReportPage): string {
   if (pictures.size === 0) return '';
@@ -118,18 +95,11 @@ function pictures({ report, pictures }: ReportPage): string {
   return `<h2>Features</h2>${paragraph('Above, test images; below, their patch features: the first three principal components of all images together, as red, green and blue. First seed of each arm.')}<div class="pictures">${figures.join('\n')}</div>`;
 }
 
-function otherScores({ study, others }: Report): string {
-  if (others.length === 0) return paragraph('None.');
-  const titles = ['arm', ...others.map(({ column }) => column.label)];
-  const rows = study.plan.arms.map(({ name }, arm) => {
-    const cells = others.map(({ entries }) => {
-      const e = entries[arm]!;
-      return cell(scoreText(e), e.mean ?? '', e.best);
-    });
-    return `<tr${arm === study.plan.baseline ? ' class="baseline"' : ''}>${cell(name, undefined)}${cells.join('')}</tr>`;
-  });
-  return `${paragraph('Mean ± standard deviation over seeds; n/a where an arm has no such source.')}<div class="scroll"><table>${head(titles)}<tbody>${rows.join('\n')}</tbody></table></div>`;
-}
+const otherScores = (report: Report): string =>
+  report.others.length === 0
+    ? paragraph('None.')
+    : paragraph('Mean ± standard deviation over seeds; n/a where an arm has no such source.') +
+      tableOf('arm', printedTable(report, undefined));
 
 /** The two commands of each cell, folded away by arm. */
 function commands({ study }: Report): string[] {
