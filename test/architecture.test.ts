@@ -100,12 +100,12 @@ describe('levels', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('report reads results only', () => {
+  it('report reads results and scores only', () => {
     const readable = ['report', 'results', 'scores', 'config', 'errors', 'base', 'shell', 'tasks'];
     const wrong = offences((file, { file: target }) =>
       unitOf(file) !== 'report' || target === undefined || readable.includes(unitOf(target))
         ? undefined
-        : 'not a result',
+        : 'neither result nor score',
     );
     expect(wrong).toEqual([]);
   });
