@@ -2,9 +2,9 @@
 
 import { reportDraws } from '../../base/random.js';
 import type { HeadCounts } from '../../results/counts.js';
-import { classIou, type ImageCounts, imageAdder, pixelAccuracy, sumImages } from '../../scores/confusion.js';
+import { classIou, imageAdder, pixelAccuracy, sumImages } from '../../scores/confusion.js';
 import { imageMeans } from '../../scores/conventions.js';
-import { countedOf } from '../../scores/recompute.js';
+import { type CountedPixels, countedOf } from '../../scores/counted.js';
 import { mean, variance } from '../statistics/differences.js';
 
 const RESAMPLES = 1000;
@@ -17,7 +17,7 @@ export const scoreName = ({ metric, convention }: { metric: string; convention: 
 export interface ScoresOnImages {
   /** The same where heads were counted on the same images. */
   readonly on: string;
-  /** Of every image by itself, NaN where nothing counts: `top1` of hits, `perimage` of pixels. */
+  /** Of every image by itself, NaN where nothing counts: those of their metrics, or `perimage` of pixels. */
   readonly byImage: Readonly<Record<string, number[]>>;
   /** Of every resample of the images: mIoU of pixels by convention, and accuracy (see src/scores/conventions.ts). */
   readonly resampled: Readonly<Record<string, number[]>>;
@@ -28,16 +28,20 @@ export interface ScoresOnImages {
  * of the whole test set: a class without a pixel in a resample has the IoU that it has in all of it.
  */
 export function scoresOnImages(heads: readonly HeadCounts[], classes: number): ScoresOnImages | undefined {
-  const [on, ...others] = heads.map(({ hits, pixels }) =>
-    hits ? `hits ${hits.samples}` : `pixels ${pixels!.images.map(truthOf).join(' ')}`,
+  const [on, ...others] = heads.map(({ hits, values, pixels }) =>
+    pixels ? `pixels ${pixels.images.map(truthOf).join(' ')}` : `images ${(hits ?? values)!.samples}`,
   );
   if (on === undefined || others.some((other) => other !== on)) return undefined;
   const counted = heads.map(countedOf);
   const pixels = counted.flatMap((one) => ('pixels' in one ? [one] : []));
-  if (pixels.length === 0)
-    return { on, byImage: { top1: meanOf(heads.map(({ hits }) => hits!.hits)) }, resampled: {} };
-  const perimage = meanOf(pixels.map((one) => imageMeans(one.pixels, { classes, ignore: one.ignore })));
-  return { on, byImage: { perimage }, resampled: resampled(pixels, classes) };
+  if (pixels.length > 0) {
+    const perimage = meanOf(pixels.map((one) => imageMeans(one.pixels, { classes, ignore: one.ignore })));
+    return { on, byImage: { perimage }, resampled: resampled(pixels, classes) };
+  }
+  const values = counted.flatMap((one) => ('values' in one ? [one.values] : []));
+  const shared = Object.keys(values[0]!).filter((metric) => values.every((of) => of[metric]));
+  const byImage = shared.map((metric) => [metric, meanOf(values.map((of) => of[metric]!))]);
+  return { on, byImage: Object.fromEntries(byImage), resampled: {} };
 }
 
 /** Means of lists, place by place. */
@@ -64,13 +68,8 @@ function truthOf(row: readonly number[]): string {
   return pairs.join(',');
 }
 
-interface Pixels {
-  readonly pixels: ImageCounts;
-  readonly ignore: readonly number[];
-}
-
 /** Pooled scores of every resample, mean over heads; all heads of a test set meet the same resamples. None of a single image. */
-function resampled(heads: readonly Pixels[], classes: number): Record<string, number[]> {
+function resampled(heads: readonly CountedPixels[], classes: number): Record<string, number[]> {
   const { images } = heads[0]!.pixels;
   if (images < 2) return {};
   const scores = heads.map((head) => pooledScores(head, classes));
@@ -88,7 +87,7 @@ function resampled(heads: readonly Pixels[], classes: number): Record<string, nu
   );
 }
 
-function pooledScores({ pixels, ignore }: Pixels, classes: number) {
+function pooledScores({ pixels, ignore }: CountedPixels, classes: number) {
   const whole = sumImages(pixels);
   const iou = classIou(whole);
   const ids = [...iou.keys()];
