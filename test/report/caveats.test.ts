@@ -46,10 +46,19 @@ const study = (cells: MadeCell[], seeds: number[] = SEEDS): MadeStudy => ({
   arms: [...new Set(cells.map(({ arm }) => arm))].map((name) => ({ name, axis: null, values: {} })),
 });
 
-type ArmJson = WrittenReport['columns'][number]['arms'][number];
+interface ArmJson {
+  arm: string;
+  mean: number | null;
+  best: boolean;
+  low: number | null;
+  high: number | null;
+  p: number | null;
+  images: { low: number; high: number } | null;
+  caveats: { kind: string; text: string }[];
+}
 
 interface Made {
-  json: WrittenReport;
+  json: Omit<WrittenReport, 'columns'> & { columns: { column: string; arms: ArmJson[] }[] };
   md: string;
   html: string;
   tex: string;
@@ -66,7 +75,7 @@ async function report(name: string, made: MadeStudy, mixed = false): Promise<Mad
   const text = (file: string): string => readFileSync(join(out, file), 'utf8');
   const csv = (file: string): Record<string, string>[] => readCsv(text(file));
   return {
-    json: written,
+    json: written as Omit<WrittenReport, 'columns'> & Pick<Made['json'], 'columns'>,
     md: text('report.md'),
     html: text('report.html'),
     tex: text('tables.tex'),
