@@ -1,8 +1,8 @@
 // PyTorch checkpoints in the zip format of torch.save: the plain data in them, and their tensors on demand. Runs no code.
 
+import { PickleDict, PickleGlobal, type PickleValue, readPickle } from '../base/pickle/pickle.js';
 import type { Dtype, StoredTensor, TensorData } from '../base/safetensors.js';
 import { DataError } from '../errors.js';
-import { PickleDict, PickleGlobal, type PickleValue, readPickle } from './pickle.js';
 import { ZipReader } from './zip.js';
 
 /** A storage that tensors of the checkpoint view; one zip member. */

@@ -1,9 +1,9 @@
 // Weights under their official names, from a state dict however it was wrapped: matched with the sizes of a config, all faults at once.
 
+import { PickleDict, type PickleValue } from '../base/pickle/pickle.js';
 import { SafetensorsReader, type StoredTensor } from '../base/safetensors.js';
 import { shown } from '../base/text.js';
 import { float32Values } from '../checkpoint/floats.js';
-import { PickleDict, type PickleValue } from '../checkpoint/pickle.js';
 import { PthReader, TorchTensor } from '../checkpoint/pth.js';
 import { DataError } from '../errors.js';
 import { type Shapes, studentShapes } from '../model/parameters.js';

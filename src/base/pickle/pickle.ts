@@ -1,6 +1,6 @@
 // A pickle reader that builds plain data only: it knows no classes, imports nothing, and calls nothing but an allow-list of builders.
-import { DataError } from '../errors.js';
-import { describe, PickleDict, PickleGlobal, type PickleValue, shown } from './pickle_values.js';
+import { DataError } from '../../errors.js';
+import { describe, PickleDict, PickleGlobal, type PickleValue, shown } from './values.js';
 
 export { PickleDict, PickleGlobal, type PickleValue };
 
