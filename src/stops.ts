@@ -46,7 +46,7 @@ let kept: Uint8Array[] = [];
  * Runs work in which the event loop cannot turn. Once that takes longer than a second (see `stillBusy`), or at once with `long`, signals end
  * the process as if nobody listened: nothing that has to be saved may be made in it.
  */
-export function unheard<T>(work: () => T, long = false): { value: T; long: boolean } {
+export function withDefaultSignals<T>(work: () => T, long = false): { value: T; long: boolean } {
   if (begin !== undefined || process.platform !== 'linux') return { value: work(), long };
   begin = long ? Number.NEGATIVE_INFINITY : performance.now();
   try {
@@ -63,7 +63,7 @@ export function unheard<T>(work: () => T, long = false): { value: T; long: boole
   }
 }
 
-/** Says that `unheard` work goes on; to be called now and then in it. Cheap. */
+/** Says that `withDefaultSignals` work goes on; to be called now and then in it. Cheap. */
 export function stillBusy(): void {
   if (begin === undefined || kept.length > 0 || performance.now() - begin < PATIENCE_MS) return;
   try {

@@ -86,7 +86,7 @@ export async function pretrain(o: PretrainOptions): Promise<PretrainResult> {
   try {
     return await train(o, log);
   } catch (error) {
-    log.note(`stopped: ${(error as Error).message}`);
+    log.debug(`stopped: ${(error as Error).message}`);
     throw error;
   } finally {
     await lock?.release();
@@ -111,7 +111,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const latest = found.known ? await latestCheckpoint(checkpoints) : undefined;
   const start = latest?.step ?? 0;
   let state = latest ? Object.entries(await readState(latest, config, identity)) : startTensors(config);
-  const claim = (): Promise<void> => claimRunFolder(folder, found, start, (line) => log.say(line));
+  const claim = (): Promise<void> => claimRunFolder(folder, found, start, (line) => log.info(line));
   const mended = found.torn && latest !== undefined;
   if (mended) await claim(); // the checkpoint is this run's, so the folder is
   let memory: StepMemory | null = null;
@@ -154,15 +154,15 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
   const before = latest && o.stopWhen ? await reportAt(folder, start, steps) : undefined;
   const why = before && o.stopWhen?.(before); // killed after its last checkpoint
   if (latest && why) return { ...result(before, latest.path, 0), stopped: why };
-  log.say(
+  log.info(
     `${found.known ? `resuming ${folder} at step ${start} of` : `${folder}:`} ${steps} steps of ${batch} images ` +
       `from ${o.source.uri} on ${engine.name} (${engine.device}, ${engine.threads ?? 1} threads)`,
   );
-  for (const text of learningWarnings(config)) log.say(`warning: ${text}`);
+  for (const text of learningWarnings(config)) log.info(`warning: ${text}`);
   if (found.engineChanges.length > 0)
-    log.say(`engine changed at step ${start}: ${found.engineChanges.join('; ')}`);
+    log.info(`engine changed at step ${start}: ${found.engineChanges.join('; ')}`);
   if (found.contents !== undefined && found.known?.contents === undefined) {
-    log.say(
+    log.info(
       'warning: this run was begun by a version that knew its images by names and sizes; that their pixels are the same cannot be checked before today',
     );
   }
@@ -194,10 +194,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     const loading = engine.load(program);
     executable = await unlessGivenUp(loading, o.signal, early);
     memory = stepMemory(config, program, executable.activationBytes);
-    log.say(memoryLine(memory, program));
+    log.info(memoryLine(memory, program));
     const { products } = config.precision;
     if (products !== 'float32')
-      log.say(`matrix products in ${products}: losses may differ from those in float32`);
+      log.info(`matrix products in ${products}: losses may differ from those in float32`);
     const fixed = await unlessGivenUp(setTensors(executable, program, state), o.signal, early);
     state = []; // the engine has its own copy
     let drawn = await unlessStopped(batches.next(start), o.signal); // data that is refused leaves no folder behind
@@ -208,10 +208,10 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
     await writeText(join(folder, RUN.config), `# identity ${identity.hash}\n${resolvedYaml(config)}`);
     const made = environment(engine);
     await writeSealed(join(folder, RUN.environment), made);
-    log.note(`environment: ${JSON.stringify(made)}`);
+    log.debug(`environment: ${JSON.stringify(made)}`);
     metrics = await Metrics.open(folder, start);
     for (const fault of metrics.faults)
-      log.say(`warning: ${fault}; the run goes on, the file as it was is kept beside it`);
+      log.info(`warning: ${fault}; the run goes on, the file as it was is kept beside it`);
 
     let saved = latest ? { step: start, path: latest.path } : undefined;
     const save = async (step: number): Promise<string> => {
@@ -269,22 +269,22 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       };
       metrics.write(report, rates);
       o.onStep?.(report);
-      for (const { reason } of skipped.slice(named)) log.say(`skipped an unreadable image: ${reason}`);
+      for (const { reason } of skipped.slice(named)) log.info(`skipped an unreadable image: ${reason}`);
       named = skipped.length;
       if (report.health?.deadShare !== undefined) {
         const { deadShare } = report.health;
         const many = deadShare >= config.health.dead_share_warning;
         if (many && !dying)
-          log.say(`step ${step + 1}: ${Math.round(100 * deadShare)} % of the prototypes are dead`);
+          log.info(`step ${step + 1}: ${Math.round(100 * deadShare)} % of the prototypes are dead`);
         dying = many;
       }
 
       const poor = looked ? poorTargets(config, report) : undefined;
-      if (poor !== undefined && !warned) log.say(`warning: step ${step + 1}: ${poor}`);
+      if (poor !== undefined && !warned) log.info(`warning: step ${step + 1}: ${poor}`);
       warned ||= poor !== undefined;
 
       badSteps = isFiniteStep(report) ? 0 : badSteps + 1;
-      if (badSteps > 0) log.say(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);
+      if (badSteps > 0) log.info(`step ${step + 1} had no effect: NaN or infinity in loss or gradient`);
       // a run that ends among such steps has no more of them to wait for
       if (badSteps > config.health.max_bad_steps || (last && badSteps > 1)) {
         throw await diverged(
@@ -295,7 +295,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       }
       const why = report.health ? o.stopWhen?.(report) : undefined;
       if (why !== undefined) {
-        log.say(`stopped at step ${step + 1}: ${why}`);
+        log.info(`stopped at step ${step + 1}: ${why}`);
         const path = await save(step + 1);
         return { ...result(report, path, batches.stats().skipped.length), stopped: why };
       }
@@ -308,7 +308,7 @@ async function train(o: PretrainOptions, log: RunLog): Promise<PretrainResult> {
       }
     }
     const done = result(report, saved!.path, batches.stats().skipped.length);
-    log.note(`finished ${steps} steps; checkpoint: ${done.checkpoint}; ${named} unreadable images`);
+    log.debug(`finished ${steps} steps; checkpoint: ${done.checkpoint}; ${named} unreadable images`);
     return done;
   } finally {
     await batches.close();

@@ -17,8 +17,8 @@ export interface PreparedRun {
   engine: Engine;
 }
 
-/** Who hears of a long preparation, and may stop it. */
-export interface Hearing {
+/** A long preparation reports its progress, and may be stopped. */
+export interface PrepareOptions {
   onMessage?(text: string): void;
   signal?: AbortSignal;
 }
@@ -57,10 +57,10 @@ export function withMicroBatches(config: Config, engine: { name: string; device:
 }
 
 /**
- * Opens what a run needs. Training images in files are read once for their digest; where that takes long `onMessage` hears of it.
+ * Opens what a run needs. Training images in files are read once for their digest; where that takes long, progress goes to `onMessage`.
  * @throws UsageError, EngineError or DataError: one line that says what to change
  */
-export async function prepareRun(config: Config, hear: Hearing = {}): Promise<PreparedRun> {
+export async function prepareRun(config: Config, options: PrepareOptions = {}): Promise<PreparedRun> {
   checkSizes(config);
   checkLearning(config);
   const { checkMemory } = await import('./cost.js');
@@ -70,7 +70,7 @@ export async function prepareRun(config: Config, hear: Hearing = {}): Promise<Pr
   const { openEngine } = await import('../engine/select.js'); // so late that a refusal is quick
   const engine = await openEngine(config.engine);
   const resolved = resolveEngine(config, engine);
-  const { onMessage, signal } = hear;
+  const { onMessage, signal } = options;
   const dataIdentity = await source.identity({
     signal,
     ...(onMessage ? { onProgress: digestMessages(source.uri, onMessage) } : {}),

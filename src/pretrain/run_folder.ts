@@ -148,10 +148,10 @@ export async function claimRunFolder(
   folder: string,
   { known, identity, contents, engineChanges, torn }: FolderState,
   step: number,
-  say: (line: string) => void = () => {},
+  onMessage: (line: string) => void = () => {},
 ): Promise<void> {
   const file = join(folder, RUN.identity);
-  if (torn) say(await setAside(file));
+  if (torn) onMessage(await setAside(file));
   if (known && !torn) {
     if (engineChanges.length === 0 && known.contents === contents) return;
     const changed = engineChanges.length > 0 ? [{ step, differences: engineChanges }] : [];
@@ -195,15 +195,15 @@ export class RunLog {
   private file: string | undefined;
   private early: string[] = [];
 
-  constructor(private readonly tell: (message: string) => void) {}
+  constructor(private readonly onMessage: (message: string) => void) {}
 
-  say(message: string): void {
-    this.tell(message);
-    this.note(message);
+  info(message: string): void {
+    this.onMessage(message);
+    this.debug(message);
   }
 
   /** Into the file only. A log that cannot be written stops no run: metrics and checkpoints say when the disk is full. */
-  note(message: string): void {
+  debug(message: string): void {
     const line = `${new Date().toISOString()} ${shown(message)}\n`;
     if (!this.file) {
       this.early.push(line);

@@ -33,7 +33,7 @@ export function nextState(
   const multipliers = { patchEmbedLr: o.patch_embed_lr_multiplier, normDecay: o.norm_decay_multiplier };
   const out: NamedTensorMap = {};
   const now = (names: string[]): Tensor => flat(names.map((name) => i[name]!));
-  const become = (names: string[], row: Tensor): void => {
+  const put = (names: string[], row: Tensor): void => {
     const next = unflat(
       row,
       names.map((name) => i[name]!.shape),
@@ -49,9 +49,9 @@ export function nextState(
     const [m, v] = [FIRST_MOMENT, SECOND_MOMENT].map((moment) => names.map((name) => name + moment));
     const scalars = { lr, correction1: i.correction1!, rootCorrection2: i.root_correction2! };
     const next = adamw({ value: now(names), m: now(m!), v: now(v!) }, gradient, scalars, o, group);
-    become(names, next.value);
-    become(m!, next.m);
-    become(v!, next.v);
+    put(names, next.value);
+    put(m!, next.m);
+    put(v!, next.v);
     return next.value;
   };
   for (const { names, group } of parameterRows(gradients.student, (n) => parameterGroup(n, multipliers))) {
@@ -64,7 +64,7 @@ export function nextState(
     const student = names.map((n) => STUDENT + n);
     const next = update(student, clipped, i.lr!, { lr: group.lr, decay: group.decay * o.weight_decay });
     const averaged = names.map((n) => EMA + n);
-    become(averaged, emaUpdate(now(averaged), next, i.momentum!));
+    put(averaged, emaUpdate(now(averaged), next, i.momentum!));
   }
   for (const [name, g] of Object.entries(gradients.clustering)) {
     update([CLUSTERING + name], flat([g]), i.clustering_lr!, { lr: 1, decay: o.clustering_weight_decay });

@@ -206,18 +206,18 @@ describe('files', () => {
   it('the log keeps early messages, dates every line, and stops nobody when it cannot be written', () => {
     const told: string[] = [];
     const log = new RunLog((text) => told.push(text));
-    log.say('one');
-    log.note('two');
+    log.info('one');
+    log.debug('two');
     mkdirSync(folder);
     log.open(folder);
-    log.say('three');
+    log.info('three');
     const lines = readFileSync(join(folder, 'log.txt'), 'utf8').trimEnd().split('\n');
     expect(lines.map((line) => line.split(' ')[1])).toEqual(['one', 'two', 'three']);
     for (const line of lines)
       expect(Math.abs(Date.parse(line.split(' ')[0]!) - Date.now())).toBeLessThan(60_000);
     expect(told).toEqual(['one', 'three']);
     log.open(join(folder, 'absent'));
-    expect(() => log.say('four')).not.toThrow();
+    expect(() => log.info('four')).not.toThrow();
   });
 });
 

@@ -1,7 +1,7 @@
 // The onnx engine: traces, optimises and lowers programs, and loads them in onnxruntime.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { unheard } from '../../stops.js';
+import { withDefaultSignals } from '../../stops.js';
 import type { Graph } from '../graph/ir.js';
 import { optimise } from '../graph/passes/index.js';
 import { stateRows } from '../graph/state_rows.js';
@@ -55,11 +55,11 @@ export class OnnxEngine implements Engine {
       if (!program.state.includes(name))
         throw new Error(`program ${program.name} has no state named ${name}`);
     }
-    const { value: traced, long } = unheard(() => trace(program));
+    const { value: traced, long } = withDefaultSignals(() => trace(program));
     await eventLoop();
     const bytes = Object.values(fixed).reduce((n, v) => n + v.byteLength, 0);
     if (bytes > MOST_MODEL_BYTES) {
-      const { value: graph } = unheard(() => optimise(traced), long);
+      const { value: graph } = withDefaultSignals(() => optimise(traced), long);
       const executable = await this.loadGraph(program, graph, long);
       executable.setState(fixed);
       return executable;
@@ -73,7 +73,7 @@ export class OnnxEngine implements Engine {
     const open = { ...traced, inputs: traced.inputs.filter((i) => !fixed[i.name]) };
     const inputs = Object.fromEntries(Object.entries(program.inputs).filter(([name]) => !fixed[name]));
     const state = program.state.filter((name) => !fixed[name]);
-    const { value: graph } = unheard(() => optimise(open), long);
+    const { value: graph } = withDefaultSignals(() => optimise(open), long);
     const executable = await this.loadGraph({ ...program, inputs, state }, graph, long);
     for (const { value } of constants) delete value.data; // the session has its own copy
     return executable;
@@ -82,7 +82,7 @@ export class OnnxEngine implements Engine {
   /** Loads a graph of the program as it stands: `load` without trace and passes. */
   async loadGraph(program: Program, graph: Graph, long = false): Promise<OnnxExecutable> {
     await eventLoop();
-    const { laid, model } = unheard(() => this.lowered(program, graph), long).value;
+    const { laid, model } = withDefaultSignals(() => this.lowered(program, graph), long).value;
     // Higher levels fold transposes back into products, which is slower, and take seconds longer to load.
     const { threads, device } = this;
     const share =
