@@ -17,3 +17,9 @@ export function shown(text: string): string {
     );
   });
 }
+
+/** `1st`, `2nd`, `11th`. */
+export function ordinal(n: number): string {
+  const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
+  return `${n}${ends}`;
+}

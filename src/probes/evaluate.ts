@@ -1,20 +1,18 @@
 // One command's evaluations: every encoder under one protocol on the same images, each with a record that nothing replaces.
 import { join } from 'node:path';
-import type { DigestOptions } from '../base/files/digests.js';
 import { takeLock } from '../base/files/lock.js';
 import { isTorn } from '../base/files/torn.js';
 import { hashOf } from '../base/hash.js';
+import { ordinal } from '../base/text.js';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import type { Engine } from '../engine/program.js';
 import { UsageError } from '../errors.js';
-import type { ImageSource } from '../images/index.js';
 import { environment } from '../results/environment.js';
 import {
   countTestRead,
   type EvaluationRecord,
   findRecord,
   type RecordKey,
-  type Result,
   recordFolder,
   recordId,
   splitHash,
@@ -23,6 +21,7 @@ import {
 import { cardOf } from './card.js';
 import { checkRecord } from './check.js';
 import { type Remarks, remark } from './data_notes.js';
+import type { EvaluationData } from './dataset.js';
 import { floorSpecs } from './floors.js';
 import { refuseRecorded } from './overlap_notes.js';
 import { writePredictions } from './predictions.js';
@@ -75,19 +74,24 @@ export interface Evaluation {
   readonly fresh: boolean;
 }
 
+/** What all encoders of a command share. */
+interface Shared {
+  readonly o: EvaluateOptions;
+  readonly protocol: LoadedProtocol;
+  readonly sets: Sets;
+  /** What is said of the sets: looked for once, and only where something is evaluated. */
+  remarks(): Promise<Remarks>;
+  /** What of the store was computed by this command; see storedParts. */
+  readonly renewed: Set<string> | undefined;
+}
+
 /** Evaluates every encoder. @throws what its parts throw; a killed evaluation goes on with the same options */
 export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   if (new Set(o.tests).size < o.tests.length) throw new UsageError('a test set is named twice');
   const protocol = await loadProtocol(o.protocol, o.task);
   const done: Evaluation[] = [];
   let specs = o.encoders.map((text) => ({ text, floor: false }));
-  let sets: Sets | undefined;
-  const renewed = o.force ? new Set<string>() : undefined; // what of the store was computed by this command
-  let remarks: Promise<Remarks> | undefined; // looked for once, and only where something is evaluated
-  const remarksOf = (of: Sets): Promise<Remarks> => {
-    remarks ??= remark(o.allowOverlap ?? false, (line) => o.watch?.onMessage?.(line), protocol.task, of);
-    return remarks;
-  };
+  let shared: Shared | undefined;
   for (let i = 0; i < specs.length; i++) {
     const { text, floor } = specs[i]!;
     const encoder = await openEncoder(o, text, protocol);
@@ -95,12 +99,8 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
       if (i === 0 && o.floors) {
         specs = [...specs, ...floorSpecs(text, encoder).map((text) => ({ text, floor: true }))];
       }
-      if (!sets) {
-        sets = await openSets(protocol.task, o, encoder, reading(o));
-        await protocol.task.checkFiles?.(sets);
-      }
-      const made = await evaluateOne(o, protocol, encoder, text, sets, remarksOf, renewed);
-      done.push({ label: text, floor, ...made });
+      shared ??= await share(o, protocol, encoder);
+      done.push({ label: text, floor, ...(await evaluateOne(shared, encoder, text)) });
     } finally {
       await encoder.close();
     }
@@ -108,113 +108,97 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation[]> {
   return done;
 }
 
-/** How the files of a set are read for their digest. */
-const reading =
-  ({ force, watch }: EvaluateOptions) =>
-  (set: string): DigestOptions => ({
+async function share(o: EvaluateOptions, protocol: LoadedProtocol, encoder: FrozenEncoder): Promise<Shared> {
+  const { watch, force, allowOverlap = false } = o;
+  const sets = await openSets(protocol.task, o, encoder, (set) => ({
     fresh: force,
     signal: watch?.signal,
     onProgress: (done, total) => watch?.onStage?.(set, 'digests of files', done, total),
-  });
+  }));
+  await protocol.task.checkFiles?.(sets);
+  let found: Promise<Remarks> | undefined;
+  return {
+    o,
+    protocol,
+    sets,
+    remarks() {
+      found ??= remark(allowOverlap, (line) => watch?.onMessage?.(line), protocol.task, sets);
+      return found;
+    },
+    renewed: force ? new Set<string>() : undefined,
+  };
+}
 
-async function evaluateOne(
-  o: EvaluateOptions,
-  protocol: LoadedProtocol,
-  encoder: FrozenEncoder,
-  label: string,
-  sets: Sets,
-  remarksOf: (sets: Sets) => Promise<Remarks>,
-  renewed: Set<string> | undefined,
-): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
-  const { task, seed } = o;
+/** A record with its path; false where a finished one was there. */
+type Made = Pick<Evaluation, 'record' | 'file' | 'fresh'>;
+
+/** What one evaluation is, before anything is computed. */
+interface Identified {
+  readonly card: Record<string, unknown>;
+  readonly split: Split;
+  readonly key: RecordKey;
+  readonly id: string;
+}
+
+function identify({ o, protocol, sets }: Shared, encoder: FrozenEncoder): Identified {
   const split = protocol.task.split(sets.train, protocol.settings);
   const card = cardOf(o, protocol, encoder, sets, split);
-  const size: [number, number] = [encoder.size.height, encoder.size.width];
   const key: RecordKey = {
-    task,
+    task: o.task,
     protocol: hashOf(card),
     weights: encoder.weightsHash,
     train: sets.train.identity,
     tests: sets.tests.map(({ data }) => data.identity),
-    seed,
+    seed: o.seed,
     limit: o.limit,
-    size,
+    size: [encoder.size.height, encoder.size.width],
   };
-  const id = recordId(key);
-  const folder = recordFolder(o.out, id);
-  const found = o.force ? undefined : await findRecord(folder).catch(unlessTorn);
-  if (found) return checked(o, protocol, found);
+  return { card, split, key, id: recordId(key) };
+}
+
+/** The finished record of an evaluation, or a new one, made by the process that holds the lock of its folder. */
+async function evaluateOne(shared: Shared, encoder: FrozenEncoder, label: string): Promise<Made> {
+  const { o, protocol } = shared;
+  const identified = identify(shared, encoder);
+  const folder = recordFolder(o.out, identified.id);
+  const onMessage = (line: string): void => o.watch?.onMessage?.(line);
+  const existing = async (mend?: typeof onMessage): Promise<Made | undefined> => {
+    const found = o.force ? undefined : await findRecord(folder, mend);
+    if (!found) return undefined;
+    await checkRecord(found);
+    refuseRecorded(found.record.tests, o.allowOverlap || protocol.task.overlap !== undefined);
+    return { ...found, fresh: false };
+  };
+  // A torn record is made again, by the process that has the lock.
+  const found = await existing().catch(async (error) => {
+    if (!(await isTorn(error))) throw error;
+  });
+  if (found) return found;
   const lock = await takeLock(join(folder, LOCK), {
     doing: 'capi eval',
-    ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
-    onWait: (line) => o.watch?.onMessage?.(line),
+    signal: o.watch?.signal,
+    onWait: onMessage,
   });
   try {
     // Another process may have written it meanwhile: the test set is not read again.
-    const made = o.force ? undefined : await findRecord(folder, (line) => o.watch?.onMessage?.(line));
-    if (made) return checked(o, protocol, made);
-    return await evaluateHeld(o, protocol, encoder, label, sets, remarksOf, {
-      card,
-      split,
-      size,
-      id,
-      key,
-      folder,
-      renewed,
-    });
+    return (await existing(onMessage)) ?? (await compute(shared, encoder, label, identified, folder));
   } finally {
     await lock.release();
   }
 }
 
-/** A torn record is made again, by the process that has the lock. */
-async function unlessTorn(error: unknown): Promise<undefined> {
-  if (!(await isTorn(error))) throw error;
-}
-
-async function checked(
-  o: EvaluateOptions,
-  { task }: LoadedProtocol,
-  found: Found,
-): Promise<Found & { fresh: false }> {
-  await checkRecord(found);
-  refuseRecorded(found.record.tests, o.allowOverlap || task.overlap !== undefined);
-  return { ...found, fresh: false };
-}
-
-/** What one evaluation is, before anything is computed. */
-interface Found {
-  readonly record: EvaluationRecord;
-  readonly file: string;
-}
-
-interface Identified {
-  readonly card: Record<string, unknown>;
-  readonly split: Split;
-  readonly size: [number, number];
-  readonly id: string;
-  readonly key: RecordKey;
-  readonly folder: string;
-  /** See storedParts. */
-  readonly renewed: Set<string> | undefined;
-}
-
-async function evaluateHeld(
-  o: EvaluateOptions,
-  protocol: LoadedProtocol,
+async function compute(
+  { o, protocol, sets, remarks, renewed }: Shared,
   encoder: FrozenEncoder,
   label: string,
-  sets: Sets,
-  remarksOf: (sets: Sets) => Promise<Remarks>,
-  { card, split, size, id, key, folder, renewed }: Identified,
-): Promise<{ record: EvaluationRecord; file: string; fresh: boolean }> {
-  const { task, engine, seed } = o;
-  const { settings } = protocol;
+  { card, split, key, id }: Identified,
+  folder: string,
+): Promise<Made> {
   const begin = performance.now();
-  const { notes: ofData, overlaps } = await remarksOf(sets);
+  const { watch } = o;
+  const { notes: ofData, overlaps } = await remarks();
   const ofEncoder = encoder.notes ?? [];
-  for (const note of ofEncoder) o.watch?.onMessage?.(`warning: ${note}`);
-  const notes = [...ofEncoder, ...ofData];
+  for (const note of ofEncoder) watch?.onMessage?.(`warning: ${note}`);
   const reads = sets.tests.map(() => 0);
   const tests = sets.tests.map(
     ({ name, data }, i): TestData => ({
@@ -222,7 +206,7 @@ async function evaluateHeld(
       data,
       async reading() {
         reads[i] = await countTestRead(o.out, { identity: data.identity, record: id, encoder: label });
-        o.watch?.onMessage?.(
+        watch?.onMessage?.(
           `${label}: test set ${name} is read now, for the ${ordinal(reads[i]!)} time in ${o.out}`,
         );
       },
@@ -230,42 +214,33 @@ async function evaluateHeld(
   );
   const state = folderState(folder);
   if (o.force) await state.remove();
-  const watch = {
-    ...(renewed ? { renewed } : {}),
-    ...(o.watch?.signal ? { signal: o.watch.signal } : {}),
-    onStage: (stage: string, done: number, total: number) => o.watch?.onStage?.(label, stage, done, total),
-    onMessage: (text: string) => o.watch?.onMessage?.(text),
-  };
   const entries = await protocol.task.run({
-    engine,
+    engine: o.engine,
     encoder,
-    protocol: settings,
+    protocol: protocol.settings,
     train: sets.train,
     tests,
     split,
-    seed,
+    seed: o.seed,
     store: o.store,
     memory: o.memory,
     state,
-    watch,
+    watch: {
+      renewed,
+      signal: watch?.signal,
+      onStage: (stage, done, total) => watch?.onStage?.(label, stage, done, total),
+      onMessage: (text) => watch?.onMessage?.(text),
+    },
   });
-  const predictions = await writePredictions(folder, entries.predictions);
   const record: EvaluationRecord = {
     schema: 2,
     id,
     key: { ...key },
-    task,
+    task: o.task,
     created: new Date().toISOString(),
     seconds: (performance.now() - begin) / 1000,
-    encoder: {
-      name: encoder.name,
-      kind: encoder.kind,
-      weights_hash: encoder.weightsHash,
-      size,
-      patch: encoder.patch,
-      widths: widthsOf(encoder),
-    },
-    protocol: { name: protocol.name, hash: hashOf(card), card },
+    encoder: describedEncoder(encoder),
+    protocol: { name: protocol.name, hash: key.protocol, card },
     train: described(sets.train),
     tests: sets.tests.map(({ data }, i) => ({
       ...described(data),
@@ -279,44 +254,38 @@ async function evaluateHeld(
       validation: split.validation.length,
       seed: split.seed,
     },
-    seed,
-    results: entries.results.map((r): Result => ({ ...r, task })),
+    seed: o.seed,
+    results: entries.results,
     grid: entries.grid,
     classes: entries.classes,
     per_class: entries.perClass,
-    predictions,
-    notes: [...notes, ...entries.notes],
-    environment: environment(engine),
+    predictions: await writePredictions(folder, entries.predictions),
+    notes: [...ofEncoder, ...ofData, ...entries.notes],
+    environment: environment(o.engine),
   };
   const file = await writeRecord(folder, record);
   await state.remove();
   return { record, file, fresh: true };
 }
 
-function widthsOf(encoder: FrozenEncoder): Record<string, number> {
-  const { patchWidth, globalWidth, registers } = encoder;
+function describedEncoder(encoder: FrozenEncoder): EvaluationRecord['encoder'] {
+  const { name, kind, weightsHash, size, patch, patchWidth, globalWidth, registers } = encoder;
   return {
-    patches: patchWidth,
-    ...(globalWidth === null ? {} : { global: globalWidth }),
-    ...(registers ? { registers: registers.width } : {}),
+    name,
+    kind,
+    weights_hash: weightsHash,
+    size: [size.height, size.width],
+    patch,
+    widths: {
+      patches: patchWidth,
+      ...(globalWidth === null ? {} : { global: globalWidth }),
+      ...(registers ? { registers: registers.width } : {}),
+    },
   };
 }
 
-const described = ({
-  source,
-  identity,
-  indices,
-}: {
-  source: ImageSource;
-  identity: string;
-  indices: Int32Array;
-}) => ({
+const described = ({ source, identity, indices }: EvaluationData): EvaluationRecord['train'] => ({
   source: source.uri,
   identity,
   images: indices.length,
 });
-
-function ordinal(n: number): string {
-  const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
-  return `${n}${ends}`;
-}

@@ -7,6 +7,7 @@ import { holderText } from '../base/files/holder.js';
 import { holdFolder } from '../base/files/lock.js';
 import { checkWritable } from '../base/files/writable.js';
 import { makeFolder, writeJson, writeText, writeWhole } from '../base/files/write.js';
+import { ordinal } from '../base/text.js';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
@@ -144,7 +145,10 @@ async function draw(o: VizOptions): Promise<VizResult> {
   const page = picturesPage({
     command: commandLine(process.argv.slice(2)),
     settings: [
-      ['Images', `${indices.length} of ${source.length} (every ${ordinal(settings.every)}), ${source.uri}`],
+      [
+        'Images',
+        `${indices.length} of ${source.length} (every ${settings.every === 1 ? 'one' : ordinal(settings.every)}), ${source.uri}`,
+      ],
       ['Weights', o.weights === 'ema' ? 'EMA of the student' : 'student'],
       [
         'Made by',
@@ -223,10 +227,4 @@ async function prototypesOf(
     };
   }
   return { prototypes };
-}
-
-function ordinal(n: number): string {
-  if (n === 1) return 'one';
-  const ends = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th');
-  return `${n}${ends}`;
 }
