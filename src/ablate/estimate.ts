@@ -11,7 +11,8 @@ import { setTensors, startTensors } from '../pretrain/state.js';
 import { stepProgram } from '../pretrain/step.js';
 import { planEvaluation } from '../probes/plan.js';
 import { cellStates, hasRecord } from './folder.js';
-import type { Plan, PlannedCell, PlannedRun } from './plan.js';
+import type { Plan, PlannedCell } from './plan.js';
+import type { Ablation } from './run.js';
 
 export interface ArmEstimate {
   arm: string;
@@ -47,12 +48,8 @@ const MOST_FLOP = 4e11;
 /** Steps that are timed, whatever the length of the run. */
 const TIMED = 4;
 
-export async function estimate(
-  out: string,
-  plan: Plan,
-  chosen: { runs: readonly PlannedRun[]; cells: readonly PlannedCell[] },
-  jobs: number,
-): Promise<Estimate> {
+/** @param jobs runs at once */
+export async function estimate({ out, plan, ...chosen }: Ablation, jobs: number): Promise<Estimate> {
   const states = await cellStates(out, chosen.cells);
   const finished = new Set(states.filter(hasRecord).map(({ cell }) => cell.id));
   const base = plan.runs[plan.grid.baseline]!.config;

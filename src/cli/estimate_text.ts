@@ -13,12 +13,14 @@ export function estimateText(e: Estimate): string {
     a.exaflop.toPrecision(3),
     days(a.seconds_per_run),
   ]);
-  return (
-    `${columns([['arm', 'cells', 'finished', 'M parameters', 'GFLOP/step', 'EFLOP left', 'one run'], ...rows])}\n` +
-    `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)}, evaluations ${e.evaluation_seconds === null ? 'not estimated' : `at least ${days(e.evaluation_seconds)}`}, with ${e.jobs} at once; checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB\n` +
-    `times from ${e.measured}\n` +
-    e.missing.map((text) => `not here, and needed by a run: ${text}\n`).join('')
-  );
+  const evaluations =
+    e.evaluation_seconds === null ? 'not estimated' : `at least ${days(e.evaluation_seconds)}`;
+  return [
+    columns([['arm', 'cells', 'finished', 'M parameters', 'GFLOP/step', 'EFLOP left', 'one run'], ...rows]),
+    `${e.left} of ${e.cells} cells left; pretraining ${days(e.seconds)}, evaluations ${evaluations}, with ${e.jobs} at once; checkpoints ${(e.disk_bytes / 1e9).toPrecision(3)} GB`,
+    `times from ${e.measured}`,
+    ...e.missing.map((text) => `not here, and needed by a run: ${text}`),
+  ].join('\n');
 }
 
 const days = (seconds: number): string =>

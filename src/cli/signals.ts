@@ -52,3 +52,20 @@ export async function interruptible<T>(
     for (const s of SIGNALS) process.off(s, onSignal);
   }
 }
+
+/**
+ * What `work` gives, unless a signal comes first: looking through a large folder of images takes minutes.
+ * @throws what `work` throws; InterruptedError
+ */
+export async function beforeSignal<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stopped = new Promise<never>((_, reject) => {
+    const stop = (): void =>
+      reject(
+        new InterruptedError(`interrupted by ${signal.reason} before the run began; nothing was written`),
+      );
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+  stopped.catch(() => {}); // after the work is done nobody waits for it
+  return Promise.race([work, stopped]);
+}
