@@ -1,7 +1,7 @@
 // The flags that choose and change a config: the same on every command that takes one.
-import { Flags } from '@oclif/core';
+import { Flags, type Interfaces } from '@oclif/core';
 import type { Mapping } from '../config/keys.js';
-import { type EngineFlagValues, engineFlags } from './engine_flags.js';
+import { engineFlags } from './engine_flags.js';
 
 /** Which program of a config a command looks at. */
 export const programFlags = {
@@ -35,16 +35,10 @@ export const configFlags = {
   }),
 };
 
-export interface ConfigFlagValues extends EngineFlagValues {
-  data?: string;
-  steps?: number;
-  seed?: number;
-  'micro-batch'?: number;
-  set: string[];
-}
+type ConfigFlags = Interfaces.InferredFlags<typeof configFlags>;
 
 /** The part of a config that the flags set, for loadConfig's `overrides`. */
-export function overridesOf(flags: ConfigFlagValues): Mapping {
+export function overridesOf(flags: Partial<ConfigFlags>): Mapping {
   const defined = (values: Mapping): Mapping =>
     Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined));
   return defined({
@@ -62,7 +56,7 @@ export function overridesOf(flags: ConfigFlagValues): Mapping {
 }
 
 /** The config that `preset` and the flags ask for. */
-export const configRequest = (preset: string, flags: ConfigFlagValues) => ({
+export const configRequest = (preset: string, flags: ConfigFlags) => ({
   preset,
   sets: flags.set,
   overrides: overridesOf(flags),
