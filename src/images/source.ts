@@ -54,6 +54,18 @@ export interface ImageSource {
   readonly depthRange?: readonly [low: number, high: number];
   /** The part of an image of `nativeSize` whose depth the benchmark counts, where it is not all (NYU's Eigen crop). */
   readonly depthBox?: Box;
+  /**
+   * Of queries of a retrieval benchmark: the source that they are searched in, by its URI, and indices of it by query: easy and hard to find,
+   * and junk, which counts neither way.
+   */
+  readonly queries?: {
+    readonly database: string;
+    lists(i: number): {
+      readonly easy: readonly number[];
+      readonly hard: readonly number[];
+      readonly junk: readonly number[];
+    };
+  };
   /** Predictions on these images go among `classes` alone, not among all that were learnt: an option, said on the card and in the table. */
   readonly amongOwn?: true;
   /** SHA-256 of what the source holds (the contents of its files, in their order, and labels), wherever it lies. */

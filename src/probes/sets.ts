@@ -55,7 +55,7 @@ export async function openSets(
   for (const uri of o.tests) tests.push({ name: uri, data: await open(uri, 'test') });
   const sets = { train: await open(o.train, 'train'), tests };
   refuseSameImages(sets, o.allowOverlap || task.overlap !== undefined);
-  for (const { source } of allSets(sets)) task.checkSource(source);
+  for (const { source } of allSets(sets)) task.checkSource?.(source);
   task.checkSets?.(sets);
   return sets;
 }

@@ -39,7 +39,7 @@ export interface ProbeTask<S extends TaskSettings> {
   /** What it does with test images that are among the training images, in words, where they do not tell it the answer: they are refused otherwise. */
   readonly overlap?: string;
   /** Throws DataError where a source lacks what the task learns from or is scored by. */
-  checkSource(source: ImageSource): void;
+  checkSource?(source: ImageSource): void;
   /** Throws DataError where sets do not mean the same, as far as is known without reading their files. */
   checkSets?(sets: Sets): void;
   /** The same where files have to be read. */

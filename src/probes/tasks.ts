@@ -1,12 +1,14 @@
 // The probe tasks: what any part of capi may ask of them without loading one. A new task is a folder beside this file and a row here.
 import type { Metric, ScoreKind, TaskAbout } from './about.js';
 import { cls } from './cls/about.js';
+import { retrieval } from './retrieval/about.js';
 import { seg } from './seg/about.js';
 
 /** What everyone may know of each task, and the task itself, loaded when it is asked for. */
 export const TASKS = {
   seg: { ...seg, load: () => import('./seg/task.js') },
   cls: { ...cls, load: () => import('./cls/task.js') },
+  retrieval: { ...retrieval, load: () => import('./retrieval/task.js') },
 } satisfies Record<string, TaskAbout & { load(): Promise<{ task: unknown }> }>;
 
 export type TaskName = keyof typeof TASKS;

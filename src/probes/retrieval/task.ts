@@ -1,0 +1,105 @@
+// Image retrieval as a probe task: the training images are the database, the test images the queries, and nothing is learnt.
+import { DataError } from '../../errors.js';
+import type { ImageSource } from '../../images/index.js';
+import { samplesBytes } from '../cls/samples.js';
+import { featureSources } from '../cls/sources.js';
+import type { EvaluationData } from '../dataset.js';
+import { allSets } from '../sets.js';
+import type { CostRequest, ProbeTask, Sets } from '../task.js';
+import { inputOf, type RetrievalProtocol, retrievalProtocolSchema } from './protocol.js';
+import { namesOf } from './relevance.js';
+import { retrieve } from './retrieve.js';
+import { blocksFor } from './similarities.js';
+
+export const task: ProbeTask<RetrievalProtocol> = {
+  settings: retrievalProtocolSchema,
+  overlap: 'images that equal a query in every pixel are taken out of its ranking',
+  checkSets,
+  notes,
+  transform: inputOf,
+  split: ({ indices }) => ({
+    train: indices.map((_, place) => place),
+    validation: new Int32Array(0),
+    seed: 0,
+  }),
+  card: (settings, encoder) => ({
+    transform:
+      settings.transform.shorter_side === null
+        ? 'the whole image, its aspect ratio not kept'
+        : `shorter side to ${settings.transform.shorter_side} times the input, centre`,
+    features: featureSources(encoder, settings.sources).map(({ name }) => name),
+    selection:
+      'none: nothing is learnt; every training image is ranked by cosine similarity, of equal ones the first',
+    metrics: [
+      'map, recall@k (same class): relevant is what shares a class; what equals the query in every pixel, or has no label, is taken out; average precision over the whole ranking; recall@k is 1 where any of the first k is relevant',
+      'map, precision@k (easy, medium, hard): positives and junk as the benchmark lists them, average precision by trapezoids (Radenovic et al. 2018)',
+    ],
+  }),
+  cost,
+  run: retrieve,
+  /** Other images to search in are another question. */
+  countedBy: ({ train: { identity, images } }) => ({
+    'the database': `${images} images, ${identity.slice(0, 12)}`,
+  }),
+};
+
+/** Throws DataError where nothing says what is relevant, or where it is said of another database. */
+function checkSets({ train, tests }: Sets): void {
+  for (const { data } of tests) {
+    const { uri, queries } = data.source;
+    if (queries && queries.database !== train.source.uri)
+      throw new DataError(
+        `the queries of ${uri} are searched in ${queries.database}, not in ${train.source.uri}: name that as the training set`,
+      );
+    if (!queries) for (const source of [train.source, data.source]) checkClasses(source);
+  }
+}
+
+function checkClasses({ uri, classes, unlabelled }: ImageSource): void {
+  if (classes) return;
+  throw new DataError(
+    `${uri} says of no image what is relevant to it${unlabelled === undefined ? '' : ` (${unlabelled})`}: retrieval needs class labels, or the lists of a benchmark (revisited:DIR)`,
+  );
+}
+
+/** What is not ranked, and what is not asked for. */
+function notes({ train, tests }: Sets): string[] {
+  const found: string[] = [];
+  const without = (data: EvaluationData): number =>
+    data.indices.filter((_, place) => namesOf(data, place).length === 0).length;
+  if (tests.some(({ data }) => data.source.queries === undefined) && without(train) > 0)
+    found.push(
+      `${without(train)} of ${train.indices.length} images of the database have no label and are in no ranking`,
+    );
+  for (const { name, data } of tests) {
+    const { queries } = data.source;
+    const cut = train.indices.length < train.source.length;
+    if (queries && cut)
+      found.push(
+        `lists of ${name} are cut to the ${train.indices.length} images of the database that were chosen`,
+      );
+    if (queries) continue;
+    const known = new Set([...train.indices.keys()].flatMap((place) => namesOf(train, place)));
+    const lost = data.indices.filter(
+      (_, place) => !namesOf(data, place).some((one) => known.has(one)),
+    ).length;
+    if (lost > 0)
+      found.push(
+        `${lost} of ${data.indices.length} queries of ${name} have no label, or one that no image of the database has, and are not counted`,
+      );
+  }
+  return found;
+}
+
+function cost({ settings, encoder, sets, memory }: CostRequest<RetrievalProtocol>) {
+  const sources = featureSources(encoder, settings.sources);
+  const database = sets.train.indices.length;
+  const images = allSets(sets).reduce((sum, { indices }) => sum + indices.length, 0);
+  const queries = images - database;
+  const blocks = sources.map(({ width }) => blocksFor(database, queries, width, memory / 2).bytes);
+  return {
+    // A product, and the search for a place among the positives.
+    operations: sources.reduce((sum, { width }) => sum + database * queries * (width + 32), 0),
+    bytes: Math.min(memory / 2, samplesBytes(sources, images)) + Math.max(...blocks),
+  };
+}
