@@ -54,18 +54,8 @@ export interface ImageSource {
   readonly depthRange?: readonly [low: number, high: number];
   /** The part of an image of `nativeSize` whose depth the benchmark counts, where it is not all (NYU's Eigen crop). */
   readonly depthBox?: Box;
-  /**
-   * Of queries of a retrieval benchmark: the source that they are searched in, by its URI, and indices of it by query: easy and hard to find,
-   * and junk, which counts neither way.
-   */
-  readonly queries?: {
-    readonly database: string;
-    lists(i: number): {
-      readonly easy: readonly number[];
-      readonly hard: readonly number[];
-      readonly junk: readonly number[];
-    };
-  };
+  /** What is looked for among these images, where the data has such queries. */
+  readonly queries?: Queries;
   /** Predictions on these images go among `classes` alone, not among all that were learnt: an option, said on the card and in the table. */
   readonly amongOwn?: true;
   /** SHA-256 of what the source holds (the contents of its files, in their order, and labels), wherever it lies. */
@@ -74,6 +64,14 @@ export interface ImageSource {
   imagesIdentity?(options?: DigestOptions): Promise<string>;
   /** What older versions knew files by: names and sizes. Absent where nothing changed. */
   formerIdentity?(): Promise<string>;
+}
+
+/** Queries of a database of images (Radenović et al., CVPR 2018). */
+export interface Queries {
+  /** The source of the query images, cut to their boxes: query `q` is its image `q`. */
+  readonly uri: string;
+  /** Images of the database for each query: those that are easy and hard to find, and those that count for nothing. The rest are wrong. */
+  readonly truth: readonly { easy: readonly number[]; hard: readonly number[]; junk: readonly number[] }[];
 }
 
 /** The labels of image `i`, an empty list where it has none or the source knows none. */

@@ -20,7 +20,14 @@ export interface Relevance {
 
 export const SAME_CLASS = 'same class';
 
-/** Lists of a benchmark where the queries have them, else classes. @throws DataError for an image that cannot be read */
+/** The truth that a source has of its queries. */
+export type Truth = NonNullable<ImageSource['queries']>['truth'];
+
+/** That of these queries in this database; undefined where classes say what is relevant. */
+export const truthOf = (database: ImageSource, { uri }: ImageSource): Truth | undefined =>
+  database.queries?.uri === uri ? database.queries.truth : undefined;
+
+/** Lists of a benchmark where the database has them of these queries, else classes. @throws DataError for an image that cannot be read */
 export async function relevanceOf(
   database: EvaluationData,
   queries: EvaluationData,
@@ -28,9 +35,10 @@ export async function relevanceOf(
 ): Promise<Relevance> {
   const at = (name: string, of: (ranks: Int32Array, k: number) => number) =>
     Object.fromEntries(k.map((k) => [`${name}@${k}`, (ranks: Int32Array) => of(ranks, k)]));
-  if (queries.source.queries)
+  const truth = truthOf(database.source, queries.source);
+  if (truth)
     return {
-      of: byLists(database, queries.source.queries, queries.indices),
+      of: byLists(database, truth, queries.indices),
       metrics: { map: trapezoidPrecision, ...at('precision', precisionAt) },
     };
   const equal = new Map<string, number[]>();
@@ -42,16 +50,12 @@ export async function relevanceOf(
 }
 
 /** Easy, medium and hard of the revisited Oxford and Paris benchmarks (Radenovic et al., CVPR 2018); images that were not chosen are in no list. */
-function byLists(
-  { indices }: EvaluationData,
-  { lists }: NonNullable<ImageSource['queries']>,
-  queries: Int32Array,
-): Relevance['of'] {
+function byLists({ indices }: EvaluationData, truth: Truth, queries: Int32Array): Relevance['of'] {
   const places = new Map(Array.from(indices, (image, place) => [image, place]));
   const placesOf = (...images: (readonly number[])[]): Int32Array =>
     Int32Array.from(new Set(images.flat().flatMap((image) => places.get(image) ?? [])));
   return (query) => {
-    const { easy, hard, junk } = lists(queries[query]!);
+    const { easy, hard, junk } = truth[queries[query]!]!;
     return {
       easy: { positives: placesOf(easy), junk: placesOf(junk, hard) },
       medium: { positives: placesOf(easy, hard), junk: placesOf(junk) },

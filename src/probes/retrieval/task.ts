@@ -1,13 +1,12 @@
 // Image retrieval as a probe task: the training images are the database, the test images the queries, and nothing is learnt.
 import { DataError } from '../../errors.js';
-import type { ImageSource } from '../../images/index.js';
 import { samplesBytes } from '../cls/samples.js';
 import { featureSources } from '../cls/sources.js';
 import type { EvaluationData } from '../dataset.js';
 import { allSets } from '../sets.js';
 import type { CostRequest, ProbeTask, Sets } from '../task.js';
 import { inputOf, type RetrievalProtocol, retrievalProtocolSchema } from './protocol.js';
-import { namesOf } from './relevance.js';
+import { namesOf, truthOf } from './relevance.js';
 import { retrieve } from './retrieve.js';
 import { blocksFor } from './similarities.js';
 
@@ -43,46 +42,39 @@ export const task: ProbeTask<RetrievalProtocol> = {
   }),
 };
 
-/** Throws DataError where nothing says what is relevant, or where it is said of another database. */
+/** Throws DataError where nothing says what is relevant. */
 function checkSets({ train, tests }: Sets): void {
   for (const { data } of tests) {
-    const { uri, queries } = data.source;
-    if (queries && queries.database !== train.source.uri)
+    if (truthOf(train.source, data.source)) continue;
+    for (const { uri, classes, unlabelled, queries } of [train.source, data.source]) {
+      if (classes) continue;
+      const why = unlabelled === undefined ? '' : ` (${unlabelled})`;
       throw new DataError(
-        `the queries of ${uri} are searched in ${queries.database}, not in ${train.source.uri}: name that as the training set`,
+        queries
+          ? `${uri} is a database with queries of its own: search it for ${queries.uri}, and nothing else for those`
+          : `${uri} says of no image what is relevant to it${why}: retrieval needs class labels, or a database with queries (revisited:DIR)`,
       );
-    if (!queries) for (const source of [train.source, data.source]) checkClasses(source);
+    }
   }
-}
-
-function checkClasses({ uri, classes, unlabelled }: ImageSource): void {
-  if (classes) return;
-  throw new DataError(
-    `${uri} says of no image what is relevant to it${unlabelled === undefined ? '' : ` (${unlabelled})`}: retrieval needs class labels, or the lists of a benchmark (revisited:DIR)`,
-  );
 }
 
 /** What is not ranked, and what is not asked for. */
 function notes({ train, tests }: Sets): string[] {
   const found: string[] = [];
-  const without = (data: EvaluationData): number =>
-    data.indices.filter((_, place) => namesOf(data, place).length === 0).length;
-  if (tests.some(({ data }) => data.source.queries === undefined) && without(train) > 0)
-    found.push(
-      `${without(train)} of ${train.indices.length} images of the database have no label and are in no ranking`,
-    );
+  const images = train.indices.length;
+  const namesIn = (data: EvaluationData) => Array.from(data.indices, (_, place) => namesOf(data, place));
+  const database = train.source.classes ? namesIn(train) : [];
+  const without = database.filter((names) => names.length === 0).length;
+  if (without > 0)
+    found.push(`${without} of ${images} images of the database have no label and are in no ranking`);
+  const known = new Set(database.flat());
   for (const { name, data } of tests) {
-    const { queries } = data.source;
-    const cut = train.indices.length < train.source.length;
-    if (queries && cut)
-      found.push(
-        `lists of ${name} are cut to the ${train.indices.length} images of the database that were chosen`,
-      );
-    if (queries) continue;
-    const known = new Set([...train.indices.keys()].flatMap((place) => namesOf(train, place)));
-    const lost = data.indices.filter(
-      (_, place) => !namesOf(data, place).some((one) => known.has(one)),
-    ).length;
+    if (truthOf(train.source, data.source)) {
+      if (images < train.source.length)
+        found.push(`lists of ${name} are cut to the ${images} images of the database that were chosen`);
+      continue;
+    }
+    const lost = namesIn(data).filter((names) => !names.some((one) => known.has(one))).length;
     if (lost > 0)
       found.push(
         `${lost} of ${data.indices.length} queries of ${name} have no label, or one that no image of the database has, and are not counted`,

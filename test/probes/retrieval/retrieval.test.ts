@@ -87,6 +87,7 @@ const classes = ['a', 'b', 'c', 'd', 'e'];
 const database = pictures('database', rows(0, size), {
   classes,
   labels: (i) => (golden.unlabelled.includes(i) ? [] : [golden.labels[i]!]),
+  queries: { uri: 'listed', truth: golden.lists },
 });
 /** The first ten are images of the database. Their classes have another order. */
 const asked = pictures(
@@ -94,9 +95,7 @@ const asked = pictures(
   golden.asked.map((_, q) => (q < 10 ? 3 * q : size + q)),
   { classes: [...classes].reverse(), label: (q) => 4 - golden.asked[q]! },
 );
-const listed = pictures('listed', rows(size, golden.queries.length), {
-  queries: { database: 'database', lists: (q) => golden.lists[q]! },
-});
+const listed = pictures('listed', rows(size, golden.queries.length), {});
 
 async function setsOf(train: ImageSource, ...tests: ImageSource[]): Promise<Sets> {
   const open = (source: ImageSource) => chooseData(source, null);
@@ -164,7 +163,9 @@ describe('capi eval retrieval', () => {
     const plain = pictures('plain', rows(0, 5), { unlabelled: 'no folders' });
     const other = pictures('other', rows(0, 5), { classes, label: () => 0 });
     const check = async (train: ImageSource, test: ImageSource) => task.checkSets!(await setsOf(train, test));
-    await expect(check(other, listed)).rejects.toThrow(/listed are searched in database, not in other/);
+    await expect(check(other, listed)).rejects.toThrow(/^listed says of no image .*revisited:DIR/);
+    const alone = pictures('alone', rows(0, 5), { queries: { uri: 'listed', truth: golden.lists } });
+    await expect(check(alone, other)).rejects.toThrow(/^alone is a database .* search it for listed,/);
     await expect(check(database, plain)).rejects.toThrow(/^plain says .* \(no folders\): retrieval needs/);
     await expect(check(database, asked)).resolves.toBeUndefined();
   });
