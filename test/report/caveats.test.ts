@@ -1,5 +1,5 @@
 // What must be said beside a number reaches every format, and so does the command that makes the report again; intervals that cannot be known are blank.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -79,7 +79,9 @@ async function report(name: string, made: MadeStudy, mixed = false): Promise<Mad
     md: text('report.md'),
     html: text('report.html'),
     tex: text('tables.tex'),
-    chart: text('charts/scores-cls.attentive.svg'),
+    chart: existsSync(join(out, 'charts/scores-cls.attentive.svg'))
+      ? text('charts/scores-cls.attentive.svg')
+      : '',
     rows: csv('rows.csv'),
     summary: csv('summary.csv'),
   };
@@ -251,5 +253,35 @@ describe('intervals', () => {
       'a0',
       'a1',
     ]);
+  });
+});
+
+describe('a score that is a number, not a share', () => {
+  const distances = (arm: string, seed: number): number[] =>
+    Array.from({ length: IMAGES }, (_, i) => 2 + ((i * (arm.length + 1) + seed) % 9) / 4);
+  const number = (arm: string, seed: number): MadeCell => {
+    const list = distances(arm, seed);
+    const score = { head: 'made', source: 'patches', metric: 'distance', convention: '-' };
+    const values = { samples: list.map((_, i) => i), scores: { distance: list } };
+    return {
+      arm,
+      seed,
+      evaluation: 'seg',
+      scores: [{ ...score, value: share(list), images: IMAGES, values }],
+    };
+  };
+
+  it('is printed as it is, and drawn image by image as a share is', async () => {
+    const arms = ['base', 'better'];
+    const made = await report('number', study(arms.flatMap((arm) => SEEDS.map((seed) => number(arm, seed)))));
+    const means = arms.map((arm) => share(SEEDS.map((seed) => share(distances(arm, seed)))));
+    for (const mean of means) expect(made.html).toContain(`>${mean.toFixed(3)} ± `);
+    const differences = distances('base', 0).map((_, i) =>
+      share(SEEDS.map((seed) => distances('better', seed)[i]! - distances('base', seed)[i]!)),
+    );
+    const squares = differences.reduce((sum, x) => sum + (x - share(differences)) ** 2, 0);
+    const line = made.summary.find(({ arm }) => arm === 'better')!;
+    expect(Number(line.standard_error_images)).toBeCloseTo(Math.sqrt(squares) / IMAGES, 12);
+    expect(Number(line.difference)).toBeCloseTo(means[1]! - means[0]!, 12);
   });
 });

@@ -14,6 +14,7 @@ export interface MadeScore {
   value: number;
   images: number;
   hits?: HeadCounts['hits'];
+  values?: HeadCounts['values'];
   pixels?: HeadCounts['pixels'];
 }
 
@@ -84,10 +85,8 @@ export async function makeStudy(folder: string, study: MadeStudy): Promise<void>
 
 async function recordOf(cell: MadeCell, folder: string): Promise<CellRecord> {
   const { arm, seed, evaluation: task, scores } = cell;
-  const heads = scores.flatMap(({ head, source, hits, pixels }): HeadCounts[] =>
-    hits || pixels
-      ? [{ test: 0, source, head, ...(hits ? { hits } : {}), ...(pixels ? { pixels } : {}) }]
-      : [],
+  const heads = scores.flatMap(({ head, source, hits, values, pixels }): HeadCounts[] =>
+    hits || values || pixels ? [{ test: 0, source, head, hits, values, pixels }] : [],
   );
   const { left_out, ...counts } = await writeCounts(folder, heads);
   const results = scores.map(
@@ -99,7 +98,7 @@ async function recordOf(cell: MadeCell, folder: string): Promise<CellRecord> {
       metric,
       convention,
       value,
-      interval: { low: Math.max(0, value - 0.01), high: Math.min(1, value + 0.01) },
+      interval: { low: Math.max(0, value - 0.01), high: value > 1 ? value : Math.min(1, value + 0.01) },
       n: images,
       selected: null,
     }),

@@ -1,5 +1,5 @@
 // The scores of an ablation by column, arm and seed, and how each arm's seeds ended.
-
+import type { Metric } from '../../probes/about.js';
 import { HEADLINE_COUNT, headlinePlace, metricOf, sameScore, TASKS } from '../../probes/tasks.js';
 import type { RunSummary } from '../../results/cell.js';
 import type { Result } from '../../results/record.js';
@@ -8,7 +8,7 @@ import type { Study, StudyCell } from './study.js';
 
 /** One kind of score: a column of a table. */
 export interface Column {
-  /** `seg.knn`, or with source, metric and convention where that is not the headline of its head. */
+  /** `seg.knn`, or with metric, source and convention where that is not the headline of its head. */
   readonly key: string;
   /** As a head of a table. */
   readonly label: string;
@@ -18,6 +18,8 @@ export interface Column {
   readonly head: string;
   readonly metric: string;
   readonly convention: string;
+  readonly unit: Metric['unit'];
+  readonly better: Metric['better'];
   /** Made of a source that every arm has, and the paper's own kind of score. */
   readonly headline: boolean;
 }
@@ -30,37 +32,27 @@ export function columnsOf({ cells, plan }: Study): Column[] {
   const found = new Map<string, Column & { place: number }>();
   for (const { record, evaluation } of cells) {
     for (const r of record?.results ?? []) {
-      const several = (record?.tests.length ?? 0) > 1;
+      const { test, source, head, metric, convention } = r;
+      const { heads, usual, headlines } = TASKS[r.task];
       const place = headlinePlace(r.task, r);
       const headline = place >= 0;
-      const words = [
-        evaluation,
-        r.head,
-        ...(headline ? [] : [r.source, r.metric, ...(r.convention === '-' ? [] : [r.convention])]),
-        ...(several ? [r.test] : []),
-      ];
+      // A task's first headline of a head has its name for its own; others say their metric, and scores that are none say all.
+      const first = headlines.find((one) => one.head === head);
+      const short = headline && first?.source === source && first.convention === convention;
+      const several = (record?.tests.length ?? 0) > 1 ? test : undefined;
+      const words = [evaluation, head];
+      if (!short) words.push(source, metric, ...(convention === '-' ? [] : [convention]));
+      else if (first.metric !== metric) words.push(metric);
+      if (several) words.push(several);
       const key = words.join('.');
       if (found.has(key)) continue;
-      const { heads, usual } = TASKS[r.task];
-      const head = heads[r.head] ?? r.head;
-      const metric = metricOf(r.task, r.metric).title;
-      const detail = headline
-        ? ''
-        : `, ${r.source}${['-', ...usual].includes(r.convention) ? '' : `, ${r.convention}`}`;
-      const label = `${evaluation} ${head} ${metric}${detail}${several ? ` (${r.test})` : ''}`;
-      const order = headline ? place : HEADLINE_COUNT;
-      const { test, source, metric: name, convention } = r;
+      const { title, unit, better } = metricOf(r.task, metric);
+      const counting = ['-', ...usual].includes(convention) ? '' : `, ${convention}`;
+      const detail = short ? '' : `, ${source}${counting}`;
+      const label = `${evaluation} ${heads[head] ?? head} ${title}${detail}${several ? ` (${several})` : ''}`;
       found.set(key, {
-        key,
-        label,
-        evaluation,
-        test,
-        source,
-        head: r.head,
-        metric: name,
-        convention,
-        headline,
-        place: order,
+        ...{ key, label, evaluation, test, source, head, metric, convention, unit, better, headline },
+        place: headline ? place : HEADLINE_COUNT,
       });
     }
   }
@@ -73,7 +65,7 @@ export function columnsOf({ cells, plan }: Study): Column[] {
 /** One pretraining seed of an arm in one column. */
 export interface SeedScore {
   readonly seed: number;
-  /** Mean over the probe seeds, in [0, 1]; undefined where there is none. */
+  /** Mean over the probe seeds; undefined where there is none. */
   readonly value: number | undefined;
   readonly state: RunSummary['state'] | 'failed' | 'stopped' | 'missing' | 'n/a';
   readonly reason: string | null;

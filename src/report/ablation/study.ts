@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isTorn } from '../../base/files/torn.js';
 import { shown } from '../../base/text.js';
 import { DataError, UsageError } from '../../errors.js';
+import { metricOf } from '../../probes/tasks.js';
 import {
   CELL,
   type CellRecord,
@@ -64,7 +65,7 @@ export class Study {
             `${cellFolder(folder, id)} is not the cell of the plan: its ${key} is ${own}, planned is ${value}. Run capi ablate with the grid again`,
           );
         }
-        if (record) checkShares(join(cellFolder(folder, id), CELL), record);
+        if (record) checkResults(join(cellFolder(folder, id), CELL), record);
         const failure = record ? undefined : (torn ?? (await readCellFailure(folder, id)));
         const stopped = record || failure ? undefined : await readCellStop(folder, id);
         cells.push({ id, arm, seed, probeSeed, evaluation, record, failure, stopped });
@@ -94,18 +95,20 @@ export class Study {
   }
 }
 
-/** @throws DataError for a score that is no share, is there twice or is of no image, and for an interval that is none: each would be printed as any other */
-function checkShares(file: string, { results }: CellRecord): void {
+/** @throws DataError for a share that is none, a score that is there twice or of no image, and an interval that is none: each would be printed as any other */
+function checkResults(file: string, { results }: CellRecord): void {
   const seen = new Set<string>();
-  for (const { test, source, head, metric, convention, value, interval, n } of results) {
+  for (const { task, test, source, head, metric, convention, value, interval, n } of results) {
     const what = `${metric} of ${head}`;
-    if (value !== null && !(value >= 0 && value <= 1))
+    const share = metricOf(task, metric).unit === 'share';
+    const [least, most] = share ? [0, 1] : [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+    if (value !== null && !(value >= least && value <= most))
       throw new DataError(`${file}: ${what} is ${value}, and a score lies between 0 and 1`);
     if (value !== null && n < 1) throw new DataError(`${file}: ${what} is of ${n} test images`);
     const { low, high } = interval ?? { low: null, high: null };
-    if (low !== null && high !== null && !(low >= 0 && low <= high && high <= 1))
+    if (low !== null && high !== null && !(low >= least && low <= high && high <= most))
       throw new DataError(
-        `${file}: the interval of ${what} is [${low}, ${high}], and its bounds lie in order between 0 and 1`,
+        `${file}: the interval of ${what} is [${low}, ${high}], and its bounds lie in order${share ? ' between 0 and 1' : ''}`,
       );
     const key = JSON.stringify([test, source, head, metric, convention]);
     if (seen.has(key)) throw new DataError(`${file}: ${what} on ${shown(test)} is there twice`);

@@ -1,6 +1,6 @@
 // From scores to the numbers of a table: means over seeds, differences to the baseline with their uncertainty, ranks beside the paper's.
 import type { HeadCounts } from '../../results/counts.js';
-import { percent } from '../formats/words.js';
+import { WORDS } from '../formats/words.js';
 import { type Difference, differences, mean, variance } from '../statistics/differences.js';
 import { kendall, spearman } from '../statistics/rank.js';
 import { type Caveat, caveatsOf } from './caveats.js';
@@ -9,7 +9,7 @@ import type { Mixture } from './protocols.js';
 import { type Column, columnsOf, type SeedScore, samePlace, seedScores } from './scores.js';
 import type { Study, StudyCell } from './study.js';
 
-/** One arm in one column. Scores in [0, 1]. */
+/** One arm in one column: shares in [0, 1], other numbers as they are. */
 export interface Entry {
   readonly seeds: readonly SeedScore[];
   readonly mean: number | undefined;
@@ -18,11 +18,11 @@ export interface Entry {
   readonly n: number;
   /** To the baseline; undefined for the baseline itself and for arms without a score. */
   readonly difference: Difference | undefined;
-  /** Whether no other arm of the same protocol has a higher mean as tables print it: ties are all best. */
+  /** Whether no other arm of the same protocol has a better mean as tables print it: ties are all best. */
   readonly best: boolean;
   /** What must be said beside the score. */
   readonly caveats: readonly Caveat[];
-  /** The paper's number, in per cent. */
+  /** The paper's number, in per cent where the score is a share. */
   readonly paper: number | undefined;
 }
 
@@ -89,9 +89,9 @@ async function columnTable(
   const means = scores.map((list) => (list.length > 0 ? mean(list) : undefined));
   const other = seeds.map((list) => list.some(({ cells }) => cells.some(({ id }) => mixture.others.has(id))));
   const comparable = means.map((m, arm) =>
-    m !== undefined && !other[arm] ? Number(percent(m)) : Number.NaN,
+    m !== undefined && !other[arm] ? Number(WORDS[column.unit].score(m)) : Number.NaN,
   );
-  const top = Math.max(...comparable.filter((m) => !Number.isNaN(m)));
+  const top = Math[column.better === 'higher' ? 'max' : 'min'](...comparable.filter((m) => !Number.isNaN(m)));
   const entries = scores.map((list, arm): Entry => {
     const difference = arm === plan.baseline || list.length === 0 ? undefined : found?.[arm];
     return {

@@ -2,6 +2,7 @@
 import { hashOf } from '../../base/hash.js';
 import type { CellRecord } from '../../results/cell.js';
 import { type Caveat, cellWords } from '../ablation/caveats.js';
+import type { Column } from '../ablation/scores.js';
 import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';
 import { stateText } from '../formats/words.js';
 import { mean } from '../statistics/differences.js';
@@ -54,11 +55,16 @@ const fileName = (...words: string[]): string =>
     .toLowerCase();
 const GREY = '#b9c7d6';
 
+/** A score on an axis: shares in per cent. */
+const axisOf = ({ label, unit }: Column): { times: number; name: string } =>
+  unit === 'share' ? { times: 100, name: `${label}, %` } : { times: 1, name: label };
+
 /** Means as bars, seeds as dots, and the interval of the difference to the baseline around the mean: it excludes the line where that differs. */
 function bars({ study, groups }: Report, { column, entries }: ColumnTable): Chart | undefined {
   const base = entries[study.plan.baseline]!.mean;
   if (base === undefined) return undefined;
   const [left, right, step] = [210, 700, 22];
+  const { times, name: title } = axisOf(column);
   const rows: { label: string; arm: number | undefined }[] = [];
   for (const group of groups) {
     rows.push({ label: group.title, arm: undefined });
@@ -68,11 +74,11 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
     e.mean ?? 0,
     ...(e.difference && Number.isFinite(e.difference.high) ? [base + e.difference.high] : []),
   ]);
-  const x = linearScale(0, 100 * Math.max(...values), left, right);
+  const x = linearScale(0, times * Math.max(...values), left, right);
   const top = 34;
   const bottom = top + rows.length * step;
   const body = [
-    text(left, 18, `${column.label}, %`, 'font-weight="bold"'),
+    text(left, 18, title, 'font-weight="bold"'),
     ...x.ticks.map(
       (t) =>
         line(x(t), top, x(t), bottom, 'stroke="#e4e4e4"') +
@@ -93,13 +99,13 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
       body.push(text(left + 6, y + 4, stateText(e.seeds.map(({ state }) => state)), 'fill="#555"'));
       continue;
     }
-    body.push(rectangle(left, y - 7, x(100 * e.mean) - left, 14, `fill="${isBase ? '#7f8c99' : GREY}"`));
+    body.push(rectangle(left, y - 7, x(times * e.mean) - left, 14, `fill="${isBase ? '#7f8c99' : GREY}"`));
     for (const { value } of e.seeds) {
-      if (value !== undefined) body.push(circle(x(100 * value), y, 2.6, 'fill="#fff" stroke="#222"'));
+      if (value !== undefined) body.push(circle(x(times * value), y, 2.6, 'fill="#fff" stroke="#222"'));
     }
     const d = e.difference;
     if (d && Number.isFinite(d.low)) {
-      const [a, b] = [Math.max(left, x(100 * (base + d.low))), x(100 * (base + d.high))];
+      const [a, b] = [Math.max(left, x(times * (base + d.low))), x(times * (base + d.high))];
       body.push(
         line(a, y, b, y, 'stroke="#000" stroke-width="1.6"'),
         line(a, y - 4, a, y + 4, 'stroke="#000"'),
@@ -107,7 +113,7 @@ function bars({ study, groups }: Report, { column, entries }: ColumnTable): Char
       );
     }
   }
-  body.push(line(x(100 * base), top, x(100 * base), bottom, 'stroke="#D55E00" stroke-dasharray="4 3"'));
+  body.push(line(x(times * base), top, x(times * base), bottom, 'stroke="#D55E00" stroke-dasharray="4 3"'));
   body.push(
     text(
       left,
@@ -201,18 +207,19 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
   const base = entries[study.plan.baseline]!.mean;
   if (points.length < 2 || points.length < group.arms.length || base === undefined) return undefined;
   const [left, right, top, bottom] = [56, 440, 34, 280];
+  const { times, name: yName } = axisOf(column);
   const bounds = points.flatMap(({ entry: { mean, difference } }) => [
-    100 * mean!,
+    times * mean!,
     ...(difference && Number.isFinite(difference.low)
-      ? [100 * (base + difference.low), 100 * (base + difference.high)]
+      ? [times * (base + difference.low), times * (base + difference.high)]
       : []),
   ]);
   const x = linearScale(points[0]!.value, points.at(-1)!.value, left + 14, right - 14);
   const y = linearScale(Math.min(...bounds), Math.max(...bounds), bottom, top);
-  const body = axes({ x, y, left, right, top, bottom, xName: group.title, yName: `${column.label}, %` });
+  const body = axes({ x, y, left, right, top, bottom, xName: group.title, yName });
   body.push(
     path(
-      points.map(({ value, entry }) => [x(value), y(100 * entry.mean!)] as const),
+      points.map(({ value, entry }) => [x(value), y(times * entry.mean!)] as const),
       `stroke="${COLOURS[1]}" stroke-width="1.8"`,
     ),
   );
@@ -228,15 +235,15 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
       body.push(
         line(
           x(value),
-          y(100 * (base + d.low)),
+          y(times * (base + d.low)),
           x(value),
-          y(100 * (base + d.high)),
+          y(times * (base + d.high)),
           'stroke="#000" stroke-width="1.4"',
         ),
       );
     const colour = d ? COLOURS[1] : COLOURS[0];
     const fill = cellWords(entry.caveats) === '' ? `fill="${colour}"` : `fill="#fff" stroke="${colour}"`;
-    body.push(circle(x(value), y(100 * entry.mean!), 4, fill));
+    body.push(circle(x(value), y(times * entry.mean!), 4, fill));
   }
   const title = `${column.label} by ${group.title}`;
   return {
@@ -249,6 +256,7 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
 /** Score against the floating-point operations of training. */
 function cost(report: Report, { column, entries }: ColumnTable): Chart | undefined {
   const { study } = report;
+  const { times, name: yName } = axisOf(column);
   const points = study.plan.arms.flatMap(({ name }, arm) => {
     const run = runsOf(report, arm)[0]?.run;
     const score = entries[arm]!.mean;
@@ -258,7 +266,7 @@ function cost(report: Report, { column, entries }: ColumnTable): Chart | undefin
             name: marked(name, entries[arm]!.caveats, 40),
             arm,
             flop: run.flop_per_step * run.step,
-            score: 100 * score,
+            score: times * score,
           },
         ]
       : [];
@@ -286,7 +294,7 @@ function cost(report: Report, { column, entries }: ColumnTable): Chart | undefin
     top,
     bottom,
     xName: `floating-point operations of training, 10^${power}`,
-    yName: `${column.label}, %`,
+    yName,
   });
   const dots = points.map((p) => ({ ...p, x: x(p.flop / 10 ** power), y: y(p.score) }));
   const isBase = ({ arm }: { arm: number }): boolean => arm === study.plan.baseline;

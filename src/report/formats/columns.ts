@@ -1,8 +1,9 @@
 // The columns of a report, listed once: what is said of an arm in one score, in printed tables, in summary.csv and under --json. Every format walks the list.
 import { type Caveat, cellWords } from '../ablation/caveats.js';
+import type { Column } from '../ablation/scores.js';
 import type { Study, StudyCell } from '../ablation/study.js';
 import { armLabel, type ColumnTable, type Entry, type Group, type Report } from '../ablation/tables.js';
-import { differenceText, paperText, percent, pText, stateText } from './words.js';
+import { differenceText, paperText, pText, stateText, WORDS } from './words.js';
 
 /** A printed cell in parts, which each format sets in its own way. */
 export interface CellText {
@@ -31,7 +32,7 @@ interface ReportColumn {
   readonly json?: string;
   readonly value: (e: Entry, place: Place) => unknown;
   /** Of printed tables: cell, head (default: the score's name), and head below the score's name in LaTeX. */
-  readonly text?: (e: Entry) => CellText;
+  readonly text?: (e: Entry, score: Column) => CellText;
   readonly title?: string;
   readonly latex?: string;
   /** Formats that have no room for it put it into the cell before. */
@@ -42,10 +43,11 @@ interface ReportColumn {
 type PrintedColumn = ReportColumn & Required<Pick<ReportColumn, 'text'>>;
 
 /** Mean and deviation with what must be said beside them, or how the seeds ended. */
-function scoreCell({ mean, deviation, caveats, seeds, best: bold }: Entry): CellText {
+function scoreCell({ mean, deviation, caveats, seeds, best: bold }: Entry, { unit }: Column): CellText {
   if (mean === undefined) return { main: stateText(seeds.map(({ state }) => state)), caveats };
-  const small = deviation === undefined ? {} : { small: `± ${percent(deviation)}` };
-  return { main: percent(mean), ...small, words: cellWords(caveats), caveats, bold };
+  const { score } = WORDS[unit];
+  const small = deviation === undefined ? {} : { small: `± ${score(deviation)}` };
+  return { main: score(mean), ...small, words: cellWords(caveats), caveats, bold };
 }
 
 /** The one column of tables that compare nothing. */
@@ -81,8 +83,8 @@ export const COLUMNS: readonly ReportColumn[] = [
     value: (e) => e.difference?.value,
     title: 'to the baseline',
     latex: '$\\Delta$',
-    text(e) {
-      const [main, ...rest] = differenceText(e.difference).split(' ');
+    text(e, { unit }) {
+      const [main, ...rest] = differenceText(e.difference, WORDS[unit]).split(' ');
       return { main: main!, small: rest.join(' ') };
     },
   },
@@ -113,7 +115,7 @@ export const COLUMNS: readonly ReportColumn[] = [
     json: 'paper',
     value: (e) => e.paper,
     title: 'paper',
-    text: (e) => ({ main: paperText(e) }),
+    text: (e, { unit }) => ({ main: paperText(e.paper, unit) }),
     paper: true,
   },
   { csv: 'best', value: (e) => Number(e.best) },
@@ -161,7 +163,7 @@ export function printedTable(
   const arms = group?.arms ?? [...study.plan.arms.keys()];
   const scores = (group ? headline : others).map((table) => {
     const filled = (c: ReportColumn): boolean =>
-      !c.paper || (paper && arms.some((arm) => c.text!(table.entries[arm]!).main !== ''));
+      !c.paper || (paper && arms.some((arm) => c.text!(table.entries[arm]!, table.column).main !== ''));
     const printed = COLUMNS.filter((c): c is PrintedColumn => c.text !== undefined && filled(c));
     return { table, printed: group ? printed : [SCORE] };
   });
@@ -170,8 +172,13 @@ export function printedTable(
       const cells: (PrintedCell & { joined: CellText[] })[] = [];
       for (const column of printed) {
         const e = table.entries[arm]!;
-        if (narrow && column.joins) cells.at(-1)!.joined.push(column.text(e));
-        else cells.push({ ...column.text(e), value: column.value(e, { study, table, arm }), joined: [] });
+        if (narrow && column.joins) cells.at(-1)!.joined.push(column.text(e, table.column));
+        else
+          cells.push({
+            ...column.text(e, table.column),
+            value: column.value(e, { study, table, arm }),
+            joined: [],
+          });
       }
       return cells;
     });

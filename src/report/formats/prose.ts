@@ -19,6 +19,7 @@ const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' :
 /** How to read the tables. */
 export function readingSentences({ study, headline }: Report): string[] {
   const arms = study.plan.arms.length - 1;
+  const numbers = headline.flatMap(({ column }) => (column.unit === 'number' ? [column.label] : []));
   const one = headline.some(({ entries }) =>
     entries.some(({ difference }) => difference?.spread === 'images only' && difference.images),
   );
@@ -26,7 +27,7 @@ export function readingSentences({ study, headline }: Report): string[] {
     entries.some(({ difference, n }) => n === 1 && difference?.spread === 'pooled'),
   );
   return [
-    'Scores in per cent: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked; the best of a column as printed is bold, and so is every tie with it.',
+    `Scores in per cent${numbers.length > 0 ? ` (${numbers.join(', ')} as they are)` : ''}: mean ± standard deviation over pretraining seeds (number of seeds in brackets where it is not that of the study). The baseline is marked; the best of a column as printed is bold, and so is every tie with it.`,
     `Differences are to the baseline, with 95 % intervals that count both seeds and test images (difference ± t SE; seeds' variance pooled over the arms, an arm's own where an F test sets it apart; test images by a paired bootstrap), and two-sided p values after Holm over the ${arms === 1 ? 'one arm' : `${arms} arms`} beside the baseline.`,
     ...(single ? ['An arm with one seed is taken to vary with the seed as the others do.'] : []),
     ...(one

@@ -47,10 +47,10 @@ export const WORDS: Readonly<Record<Metric['unit'], ScoreWords>> = {
 export const { score: percent, signed, range: rangeText } = WORDS.share;
 
 /** `+1.2 [0.3, 2.1]`, or what can be said where there is no interval: `+1.2 (test images alone: [0.9, 1.5])`. */
-export function differenceText(d: Difference | undefined): string {
+export function differenceText(d: Difference | undefined, { signed, range: rangeOf }: ScoreWords): string {
   if (!d) return '';
-  const range = rangeText(d.low, d.high);
-  const images = d.images && range === '' ? rangeText(d.images.low, d.images.high) : '';
+  const range = rangeOf(d.low, d.high);
+  const images = d.images && range === '' ? rangeOf(d.images.low, d.images.high) : '';
   if (range !== '') return `${signed(d.value)} ${range}`;
   return images === '' ? signed(d.value) : `${signed(d.value)} (test images alone: ${images})`;
 }
@@ -67,6 +67,6 @@ export function stateText(states: readonly string[]): string {
   return kinds.length === 1 ? kinds[0]! : kinds.join(', ');
 }
 
-/** The paper's number, which is in per cent. */
-export const paperText = ({ paper }: { readonly paper: number | undefined }): string =>
-  paper === undefined ? '' : percent(paper / 100);
+/** The paper's number, which is in per cent where the score is a share. */
+export const paperText = (paper: number | undefined, unit: Metric['unit']): string =>
+  paper === undefined ? '' : WORDS[unit].score(unit === 'share' ? paper / 100 : paper);
