@@ -1,6 +1,6 @@
 // What makes two runs the same run: the settings that can change a number, and a hash over them.
 
-import { createHash } from 'node:crypto';
+import { sha256 } from '../base/hash.js';
 import { flatten, type Mapping } from './keys.js';
 import { type Config, LOSSES, type Loss, lossOf } from './schema.js';
 
@@ -46,8 +46,7 @@ export function identity(
 }
 
 /** The hash of canonical settings: SHA-256 of their JSON, in lower-case hexadecimal. */
-export const canonicalHash = (canonical: CanonicalConfig): string =>
-  createHash('sha256').update(JSON.stringify(canonical)).digest('hex');
+export const canonicalHash = (canonical: CanonicalConfig): string => sha256(JSON.stringify(canonical));
 
 /**
  * What differs between two canonical configurations, one line a key, sorted: `optim.lr 0.001 -> 0.002`.

@@ -1,8 +1,8 @@
 // What every head said of every test image, in one safetensors file beside the record.
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { giveName, makeFolder } from '../base/files/write.js';
+import { sha256 } from '../base/hash.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../base/safetensors.js';
 import { DataError } from '../errors.js';
 import type { EvaluationRecord } from '../results/record.js';
@@ -84,12 +84,10 @@ export async function writePredictions(
   await makeFolder(folder);
   const path = join(folder, 'predictions.new');
   await writeSafetensors(path, tensors);
-  const sha256 = createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
-  const file = `predictions-${sha256.slice(0, 12)}.safetensors`;
+  const digest = sha256(await readFile(path));
+  const file = `predictions-${digest.slice(0, 12)}.safetensors`;
   await giveName(path, join(folder, file));
-  return { file, sha256 };
+  return { file, sha256: digest };
 }
 
 /** The predictions of a record. @throws DataError when the file is missing or is not the record's */
@@ -101,7 +99,7 @@ export async function readPredictions(
   const bytes = await readFile(path).catch((error) => {
     throw new DataError(`cannot read the predictions of ${recordFile}: ${(error as Error).message}`);
   });
-  if (createHash('sha256').update(bytes).digest('hex') !== record.predictions.sha256) {
+  if (sha256(bytes) !== record.predictions.sha256) {
     throw new DataError(
       `${path} is not the file that ${recordFile} was written with: evaluate again with --force`,
     );

@@ -27,7 +27,7 @@ export const resultSchema = z.object({
   task: z.enum(TASK_NAMES),
   /** Test source, as given. */
   test: z.string(),
-  /** Feature source: global, patch_mean, patch_tokens, patches, ... */
+  /** Feature source: global, average_patch, patches, ... */
   source: z.string(),
   /** linear, attentive, knn, logreg, ... */
   head: z.string(),

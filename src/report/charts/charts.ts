@@ -3,10 +3,10 @@ import { hashOf } from '../../base/hash.js';
 import type { CellRecord } from '../../results/cell.js';
 import { type Caveat, cellWords } from '../ablation/caveats.js';
 import type { Column } from '../ablation/scores.js';
-import { armLabel, type ColumnTable, type Group, type Report } from '../ablation/tables.js';
+import { armLabel, type ColumnTable, type Entry, type Group, type Report } from '../ablation/tables.js';
 import { stateText } from '../formats/words.js';
 import { mean } from '../statistics/differences.js';
-import { axes, COLOURS, circle, DASHES, line, linearScale, path, rectangle, svg, text } from './svg.js';
+import { COLOURS, circle, DASHES, line, linearScale, path, plot, rectangle, svg, text } from './svg.js';
 
 export interface Chart {
   /** File name without its ending. */
@@ -167,34 +167,23 @@ function curves(report: Report, group: Group, key: string, short: string, name: 
     ];
   });
   if (lines.length === 0 || lines.every(({ points }) => points.length < 2)) return undefined;
-  const [left, right, top, bottom] = [56, 500, 34, 300];
   const all = lines.flatMap(({ points }) => points);
-  const x = linearScale(0, Math.max(...all.map(([v]) => v)), left, right);
-  const y = linearScale(Math.min(...all.map(([, v]) => v)), Math.max(...all.map(([, v]) => v)), bottom, top);
-  const body = axes({
-    x,
-    y,
-    left,
-    right,
-    top,
-    bottom,
-    xName: 'training images',
-    yName: `${name}, by ${group.title}`,
+  const title = `${name}, by ${group.title}`;
+  const [right, bottom] = [500, 300];
+  const { x, y, top, body } = plot({
+    xs: [0, ...all.map(([images]) => images)],
+    ys: all.map(([, value]) => value),
+    ...{ right, bottom, xName: 'training images', yName: title },
   });
   for (const [i, { label, points }] of lines.entries()) {
     const style = `stroke="${COLOURS[i % COLOURS.length]}" stroke-width="1.8" stroke-dasharray="${DASHES[i % DASHES.length]}"`;
+    const places = points.map(([a, b]) => [x(a), y(b)] as const);
     body.push(
-      path(
-        points.map(([a, b]) => [x(a), y(b)] as const),
-        style,
-      ),
-    );
-    body.push(
+      path(places, style),
       line(right + 14, top + 12 + 20 * i, right + 44, top + 12 + 20 * i, style),
       text(right + 50, top + 16 + 20 * i, label),
     );
   }
-  const title = `${name}, by ${group.title}`;
   return { name: fileName(short, group.title), title, svg: svg(680, bottom + 46, title, body) };
 }
 
@@ -206,23 +195,17 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
     .sort((a, b) => a.value - b.value);
   const base = entries[study.plan.baseline]!.mean;
   if (points.length < 2 || points.length < group.arms.length || base === undefined) return undefined;
-  const [left, right, top, bottom] = [56, 440, 34, 280];
   const { times, name: yName } = axisOf(column);
-  const bounds = points.flatMap(({ entry: { mean, difference } }) => [
-    times * mean!,
-    ...(difference && Number.isFinite(difference.low)
-      ? [times * (base + difference.low), times * (base + difference.high)]
-      : []),
-  ]);
-  const x = linearScale(points[0]!.value, points.at(-1)!.value, left + 14, right - 14);
-  const y = linearScale(Math.min(...bounds), Math.max(...bounds), bottom, top);
-  const body = axes({ x, y, left, right, top, bottom, xName: group.title, yName });
-  body.push(
-    path(
-      points.map(({ value, entry }) => [x(value), y(times * entry.mean!)] as const),
-      `stroke="${COLOURS[1]}" stroke-width="1.8"`,
-    ),
-  );
+  const ends = ({ difference: d }: Entry): number[] =>
+    d && Number.isFinite(d.low) ? [times * (base + d.low), times * (base + d.high)] : [];
+  const bottom = 280;
+  const { x, y, left, body } = plot({
+    xs: points.map(({ value }) => value),
+    ys: points.flatMap(({ entry }) => [times * entry.mean!, ...ends(entry)]),
+    ...{ right: 440, bottom, inset: 14, xName: group.title, yName },
+  });
+  const places = points.map(({ value, entry }) => [x(value), y(times * entry.mean!)] as const);
+  body.push(path(places, `stroke="${COLOURS[1]}" stroke-width="1.8"`));
   const said = points.flatMap(({ value, entry }) => {
     const words = cellWords(entry.caveats);
     return words === '' ? [] : [`${value}:${words}`];
@@ -230,18 +213,10 @@ function along({ study }: Report, { column, entries }: ColumnTable, group: Group
   if (said.length > 0)
     body.push(text(left, bottom + 52, marked(said.join('; '), [], 80), 'font-size="11" fill="#444"'));
   for (const { value, entry } of points) {
-    const d = entry.difference;
-    if (d && Number.isFinite(d.low))
-      body.push(
-        line(
-          x(value),
-          y(times * (base + d.low)),
-          x(value),
-          y(times * (base + d.high)),
-          'stroke="#000" stroke-width="1.4"',
-        ),
-      );
-    const colour = d ? COLOURS[1] : COLOURS[0];
+    const [low, high] = ends(entry);
+    if (low !== undefined && high !== undefined)
+      body.push(line(x(value), y(low), x(value), y(high), 'stroke="#000" stroke-width="1.4"'));
+    const colour = entry.difference ? COLOURS[1] : COLOURS[0];
     const fill = cellWords(entry.caveats) === '' ? `fill="${colour}"` : `fill="#fff" stroke="${colour}"`;
     body.push(circle(x(value), y(times * entry.mean!), 4, fill));
   }
@@ -259,42 +234,18 @@ function cost(report: Report, { column, entries }: ColumnTable): Chart | undefin
   const { times, name: yName } = axisOf(column);
   const points = study.plan.arms.flatMap(({ name }, arm) => {
     const run = runsOf(report, arm)[0]?.run;
-    const score = entries[arm]!.mean;
-    return run && score !== undefined
-      ? [
-          {
-            name: marked(name, entries[arm]!.caveats, 40),
-            arm,
-            flop: run.flop_per_step * run.step,
-            score: times * score,
-          },
-        ]
-      : [];
+    const { mean, caveats } = entries[arm]!;
+    if (!run || mean === undefined) return [];
+    const label = marked(name, caveats, 40);
+    return [{ name: label, arm, flop: run.flop_per_step * run.step, score: times * mean }];
   });
   if (points.length < 2 || !points.every(({ flop }) => flop > 0 && flop < 1e30)) return undefined;
-  const [left, right, top, bottom] = [56, 640, 34, 380];
   const power = Math.floor(Math.log10(Math.max(...points.map(({ flop }) => flop))) / 3) * 3;
-  const x = linearScale(
-    Math.min(...points.map(({ flop }) => flop)) / 10 ** power,
-    Math.max(...points.map(({ flop }) => flop)) / 10 ** power,
-    left,
-    right,
-  );
-  const y = linearScale(
-    Math.min(...points.map(({ score }) => score)),
-    Math.max(...points.map(({ score }) => score)),
-    bottom,
-    top,
-  );
-  const body = axes({
-    x,
-    y,
-    left,
-    right,
-    top,
-    bottom,
-    xName: `floating-point operations of training, 10^${power}`,
-    yName,
+  const [right, bottom] = [640, 380];
+  const { x, y, left, body } = plot({
+    xs: points.map(({ flop }) => flop / 10 ** power),
+    ys: points.map(({ score }) => score),
+    ...{ right, bottom, xName: `floating-point operations of training, 10^${power}`, yName },
   });
   const dots = points.map((p) => ({ ...p, x: x(p.flop / 10 ** power), y: y(p.score) }));
   const isBase = ({ arm }: { arm: number }): boolean => arm === study.plan.baseline;

@@ -65,26 +65,29 @@ export function svg(width: number, height: number, title: string, body: readonly
 }
 
 /** A number on an axis. */
-export const tickText = (x: number): string => {
+const tickText = (x: number): string => {
   const a = Math.abs(x);
   if (a >= 1e6) return `${Number((x / 1e6).toPrecision(3))} M`;
   if (a >= 1e4) return `${Number((x / 1e3).toPrecision(3))} k`;
   return String(Number(x.toPrecision(6)));
 };
 
-/** Bottom and left axis with their ticks and names. */
-export function axes(o: {
-  x: Scale;
-  y: Scale;
-  left: number;
+/** A frame around values, from (left, top) on: its scales, and its bottom and left axis with their ticks and names. */
+export function plot(o: {
+  xs: readonly number[];
+  ys: readonly number[];
   right: number;
-  top: number;
   bottom: number;
+  /** Room beside the outermost values. */
+  inset?: number;
   xName: string;
   yName: string;
-}): string[] {
-  const { x, y, left, right, top, bottom } = o;
-  return [
+}): { x: Scale; y: Scale; left: number; top: number; body: string[] } {
+  const { xs, ys, right, bottom, inset = 0 } = o;
+  const [left, top] = [56, 34];
+  const x = linearScale(Math.min(...xs), Math.max(...xs), left + inset, right - inset);
+  const y = linearScale(Math.min(...ys), Math.max(...ys), bottom, top);
+  const body = [
     ...y.ticks.map((t) => line(left, y(t), right, y(t), 'stroke="#ddd"')),
     line(left, bottom, right, bottom),
     line(left, top, left, bottom),
@@ -96,4 +99,5 @@ export function axes(o: {
     text((left + right) / 2, bottom + 34, o.xName, 'text-anchor="middle"'),
     text(left, top - 8, o.yName),
   ];
+  return { x, y, left, top, body };
 }

@@ -2,77 +2,31 @@
 import { shown } from '../../base/text.js';
 
 const SPECIAL: Record<string, string> = {
+  ...Object.fromEntries([...'&%$#_{}'].map((c) => [c, `\\${c}`])),
+  ...Object.fromEntries([...'<>|'].map((c) => [c, `$${c}$`])),
   '\\': '\\textbackslash{}',
-  '&': '\\&',
-  '%': '\\%',
-  $: '\\$',
-  '#': '\\#',
-  _: '\\_',
-  '{': '\\{',
-  '}': '\\}',
   '~': '\\textasciitilde{}',
   '^': '\\textasciicircum{}',
-  '<': '$<$',
-  '>': '$>$',
-  '|': '$|$',
-  '"': "''",
   '`': '\\textasciigrave{}',
+  '"': "''",
   '\u00a0': '~',
   '\u2212': '$-$',
+  '¿': '?`{}',
+  '¡': '!`{}',
 };
 
-/** Signs of mathematics and of print that every LaTeX has without a package. */
+/** Signs of mathematics and of print that every LaTeX has without a package, each before what sets it. */
 const SIGNS: Record<string, string> = Object.fromEntries(
-  Object.entries({
-    '±': '$\\pm$',
-    '×': '$\\times$',
-    '÷': '$\\div$',
-    '·': '$\\cdot$',
-    '°': '$^{\\circ}$',
-    '²': '$^{2}$',
-    '³': '$^{3}$',
-    '¹': '$^{1}$',
-    '¬': '$\\neg$',
-    '≤': '$\\leq$',
-    '≥': '$\\geq$',
-    '≠': '$\\neq$',
-    '≈': '$\\approx$',
-    '∞': '$\\infty$',
-    '→': '$\\rightarrow$',
-    '←': '$\\leftarrow$',
-    '↔': '$\\leftrightarrow$',
-    '∈': '$\\in$',
-    '∑': '$\\sum$',
-    '√': '$\\surd$',
-    '∂': '$\\partial$',
-    '∇': '$\\nabla$',
-    '⊕': '$\\oplus$',
-    '⊗': '$\\otimes$',
-    '…': '\\dots{}',
-    '–': '--',
-    '—': '---',
-    '‘': '\\textquoteleft{}',
-    '’': '\\textquoteright{}',
-    '“': '\\textquotedblleft{}',
-    '”': '\\textquotedblright{}',
-    '§': '\\S{}',
-    '¶': '\\P{}',
-    '©': '\\copyright{}',
-    '£': '\\pounds{}',
-    '¿': '?`{}',
-    '¡': '!`{}',
-    ß: '\\ss{}',
-    æ: '\\ae{}',
-    Æ: '\\AE{}',
-    œ: '\\oe{}',
-    Œ: '\\OE{}',
-    ø: '\\o{}',
-    Ø: '\\O{}',
-    ł: '\\l{}',
-    Ł: '\\L{}',
-    ı: '\\i{}',
-    µ: '$\\mu$',
-  }),
+  String.raw`
+± $\pm$  × $\times$  ÷ $\div$  · $\cdot$  ° $^{\circ}$  ² $^{2}$  ³ $^{3}$  ¹ $^{1}$  ¬ $\neg$  ≤ $\leq$
+≥ $\geq$  ≠ $\neq$  ≈ $\approx$  ∞ $\infty$  → $\rightarrow$  ← $\leftarrow$  ↔ $\leftrightarrow$  ∈ $\in$
+∑ $\sum$  √ $\surd$  ∂ $\partial$  ∇ $\nabla$  ⊕ $\oplus$  ⊗ $\otimes$  … \dots{}  – --  — ---
+‘ \textquoteleft{}  ’ \textquoteright{}  “ \textquotedblleft{}  ” \textquotedblright{}  § \S{}  ¶ \P{}
+© \copyright{}  £ \pounds{}  ß \ss{}  æ \ae{}  Æ \AE{}  œ \oe{}  Œ \OE{}  ø \o{}  Ø \O{}  ł \l{}  Ł \L{}
+ı \i{}  µ $\mu$`
+    .trim()
+    .split(/\s\s+|\n/)
+    .map((pair) => pair.split(' ')),
 );
 
 /** Greek letters have their names, from alpha (U+03B1) and Alpha (U+0391) on; capitals that look like Latin ones are those. */
@@ -83,23 +37,12 @@ const GREEK =
 const CAPITALS =
   'A B Gamma Delta E Z H Theta I K Lambda M N Xi O Pi P - Sigma T Upsilon Phi X Psi Omega'.split(' ');
 
-/** Combining marks as the accent before a letter. */
-const ACCENTS: Record<string, string> = {
-  '\u0300': '\\`',
-  '\u0301': "\\'",
-  '\u0302': '\\^',
-  '\u0303': '\\~',
-  '\u0304': '\\=',
-  '\u0306': '\\u',
-  '\u0307': '\\.',
-  '\u0308': '\\"',
-  '\u030a': '\\r',
-  '\u030b': '\\H',
-  '\u030c': '\\v',
-  '\u0323': '\\d',
-  '\u0327': '\\c',
-  '\u0331': '\\b',
-};
+/** Combining marks, by their Unicode numbers, before the letter of the accent that LaTeX sets. */
+const ACCENTS: Record<string, string> = Object.fromEntries(
+  '0300` 0301\' 0302^ 0303~ 0304= 0306u 0307. 0308" 030ar 030bH 030cv 0323d 0327c 0331b'
+    .split(' ')
+    .map((pair) => [String.fromCodePoint(Number.parseInt(pair.slice(0, 4), 16)), `\\${pair[4]}`]),
+);
 
 function greek(c: string): string | undefined {
   const code = c.codePointAt(0)!;

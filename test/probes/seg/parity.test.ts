@@ -19,6 +19,14 @@ beforeAll(async () => {
 const bytes = (name: string) => tensors.get(name)!.data as Uint8Array;
 const floats = (name: string) => tensors.get(name)!.data as Float32Array;
 
+/** Classes of the reference set: the labels up to the largest that counts. */
+const classCount = (): number =>
+  1 +
+  [...bytes('train.labels'), ...bytes('test.labels')].reduce(
+    (most, label) => (reference.ignore_labels.includes(label) ? most : Math.max(most, label)),
+    0,
+  );
+
 /** The reference patches as images of one patch each: the training patches, then the test patches as what is held out. */
 function request(engine: Engine): { given: SegmentationRequest; test: PatchRows } {
   const [count, width] = tensors.get('train.features')!.shape as [number, number];
@@ -49,7 +57,7 @@ function request(engine: Engine): { given: SegmentationRequest; test: PatchRows 
       },
       grid: { rows: 1, columns: 1 },
       patch: Math.sqrt(pixels),
-      classes: 7,
+      classes: classCount(),
       ignore: reference.ignore_labels,
       seed: 0,
       tests: [],
