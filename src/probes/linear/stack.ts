@@ -92,6 +92,39 @@ const nameOf = (kind: string, s: StackSizes): string => `${kind}_${s.points}x${s
 const columnsOf = (x: Tensor, g: number, outputs: number): Tensor =>
   tf.slice(x, [0, g * outputs], [x.shape[0]!, outputs]);
 
+/**
+ * Values at full resolution that one piece of a program holds, in bytes. A program goes through its images in pieces and through
+ * the grid points one by one, so that its memory is some three such pieces whatever batch, outputs and grid are.
+ */
+const PIECE_BYTES = 32 * 2 ** 20;
+
+/** Images of a piece that has so many values for each; at least 1. */
+export const imagesOfPiece = (values: number): number => Math.max(1, Math.floor(PIECE_BYTES / (4 * values)));
+
+/**
+ * Goes through the images of a batch in pieces: `of` makes of the outputs of `m` images [m, N, C], from image `from` on, values [m, N, K]; all of them, [B * N, K].
+ * What `of` gives is one tensor so that an engine ends a piece before it begins the next: its order of work follows single results.
+ */
+export function inPieces(
+  own: Tensor,
+  { batch, patches, piece }: { batch: number; patches: number; piece: number },
+  of: (outputs: Tensor, from: number, m: number) => Tensor,
+): Tensor {
+  const outputs = own.shape[1]!;
+  const pieces: Tensor[] = [];
+  for (let from = 0; from < batch; from += piece) {
+    const m = Math.min(piece, batch - from);
+    const part = tf.slice(own, [from * patches, 0], [m * patches, outputs]);
+    pieces.push(
+      tf.tidy(() => {
+        const made = of(tf.reshape(part, [m, patches, outputs]), from, m);
+        return tf.reshape(made, [m * patches, made.shape[2]!]);
+      }),
+    );
+  }
+  return pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0);
+}
+
 export interface StackStep {
   /** Begins the program's name. */
   readonly name: string;

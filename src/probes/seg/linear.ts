@@ -9,7 +9,7 @@ import { askStack, gatherImages, trainStack } from '../linear/train.js';
 import { patchOrder } from '../linear/upsample.js';
 import { labelMass } from './label_mass.js';
 import {
-  imagesOfPiece,
+  linearPiece,
   type LinearSizes,
   linearPredictionProgram,
   linearStepProgram,
@@ -148,7 +148,7 @@ async function* predictions(
 ): AsyncGenerator<Uint8Array[]> {
   const order = patchOrder(sizes);
   const said = askStack(engine, set.features, images, sizes.rows * sizes.columns, {
-    most: Math.min(PREDICTION_IMAGES, imagesOfPiece(sizes)),
+    most: Math.min(PREDICTION_IMAGES, linearPiece(sizes)),
     points: sizes.points,
     heads,
     program: (count) => linearPredictionProgram(sizes, count),

@@ -2,23 +2,23 @@
 import type { Program } from '../../engine/program.js';
 import type { AdamwOptions } from '../../optim/adamw.js';
 import { type Tensor, tf } from '../../tensor/tf.js';
-import { type StackSizes, stackPredictionProgram, stackStepProgram } from '../linear/stack.js';
+import {
+  imagesOfPiece,
+  inPieces,
+  type StackSizes,
+  stackPredictionProgram,
+  stackStepProgram,
+} from '../linear/stack.js';
 import { type PatchGrid, type Upsampling, upsampling } from '../linear/upsample.js';
 
-/**
- * Logits at full resolution that one piece of a program holds, in bytes. A program goes through its images in pieces and through
- * the grid points one by one, so that its memory is some three such pieces whatever batch, classes and grid are.
- */
-const PIECE_BYTES = 32 * 2 ** 20;
 const NAME = 'linear_segmentation';
 
 /** Sizes of a stack of heads, an output a class. */
 export type LinearSizes = PatchGrid & StackSizes;
 
-/** Images whose logits are one piece; at least 1. */
-export function imagesOfPiece({ rows, columns, patch, outputs }: PatchGrid & { outputs: number }): number {
-  return Math.max(1, Math.floor(PIECE_BYTES / (4 * rows * columns * patch ** 2 * outputs)));
-}
+/** Images whose logits are one piece of a program. */
+export const linearPiece = ({ rows, columns, patch, outputs }: LinearSizes): number =>
+  imagesOfPiece(rows * columns * patch ** 2 * outputs);
 
 export interface LinearStepOptions {
   /** Images of a batch. */
@@ -36,7 +36,7 @@ export interface LinearStepOptions {
  */
 export function linearStepProgram(sizes: LinearSizes, options: LinearStepOptions): Program {
   const { rows, columns, patch, outputs: classes } = sizes;
-  const { batch, optimiser, piece = imagesOfPiece(sizes), reference = false } = options;
+  const { batch, optimiser, piece = linearPiece(sizes), reference = false } = options;
   const patches = rows * columns;
   const pixels = patches * patch ** 2;
   return stackStepProgram(sizes, {
@@ -52,14 +52,9 @@ export function linearStepProgram(sizes: LinearSizes, options: LinearStepOptions
       const resize = upsampling(sizes);
       const mass = tf.reshape(i.mass!, [batch * patches, classes]);
       return (own) => {
-        const pieces: Tensor[] = [];
-        for (let from = 0; from < batch; from += piece) {
-          const m = Math.min(piece, batch - from);
-          const part = tf.slice(own, [from * patches, 0], [m * patches, classes]);
-          const weights = tf.slice(i.weights!, [from, 0], [m, pixels]);
-          pieces.push(tf.tidy(() => pieceOf(tf.reshape(part, [m, patches, classes]), weights, resize)));
-        }
-        const whole = pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0);
+        const whole = inPieces(own, { batch, patches, piece }, (part, from, m) =>
+          pieceOf(part, tf.slice(i.weights!, [from, 0], [m, pixels]), resize),
+        );
         const pulls = tf.slice(whole, [0, 0], [batch * patches, classes]);
         const logSums = tf.sum(tf.slice(whole, [0, classes], [batch * patches, 1]));
         return {
@@ -72,19 +67,16 @@ export function linearStepProgram(sizes: LinearSizes, options: LinearStepOptions
 }
 
 /**
- * The part of some images in the loss and its gradient: patch logits [m, N, C] and pixel weights [m, height * width] -> [m * N, C + 1],
- * `down` of weight * softmax and, as the last column, of weight * log sum exp, whose sum over patches is that over pixels. They
- * are one tensor so that an engine ends a piece before it begins the next: its order of work follows single results.
+ * The part of some images in the loss and its gradient: patch logits [m, N, C] and pixel weights [m, height * width] -> [m, N, C + 1],
+ * `down` of weight * softmax and, as the last column, of weight * log sum exp, whose sum over patches is that over pixels.
  */
 function pieceOf(logits: Tensor, weights: Tensor, { up, down }: Upsampling): Tensor {
-  const [m, patches, classes] = logits.shape as [number, number, number];
   const pixelWeights = tf.reshape(weights, [...weights.shape, 1]);
   const z = up(logits);
   const p = tf.softmax(z);
   // log sum exp z = max z - log max p, and max p is at least 1 / C.
   const logSum = tf.sub(tf.max(z, -1, true), tf.log(tf.max(p, -1, true)));
-  const both = [down(tf.mul(p, pixelWeights)), down(tf.mul(logSum, pixelWeights))];
-  return tf.reshape(tf.concat(both, -1), [m * patches, classes + 1]);
+  return tf.concat([down(tf.mul(p, pixelWeights)), down(tf.mul(logSum, pixelWeights))], -1);
 }
 
 /**
