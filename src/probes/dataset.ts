@@ -202,7 +202,7 @@ const MAPS = {
   labels: { read: 'labelMap', dtype: 'uint8', called: 'label maps', need: 'segmentation' },
   depths: { read: 'depthMap', dtype: 'float32', called: 'depth maps', need: 'depth' },
 } as const;
-type MapKind = keyof typeof MAPS;
+export type MapKind = keyof typeof MAPS;
 
 /** What decides the maps of `data`, and their folder in the store. */
 function mapsKey(
@@ -225,48 +225,35 @@ function mapsKey(
   return { key, folder: entryFolder(store, key) };
 }
 
-/** Whether the store has the features, or the label maps, of `data`. */
+/** Whether the store has the features of `data`; and the bytes of its maps of a kind, all and those that the store lacks. */
 export function inStore(
   encoder: FrozenEncoder,
   data: EvaluationData,
   transform: InputTransform,
   store: string,
-): { features: boolean; labels: boolean } {
+  maps?: MapKind,
+): { features: boolean; maps: { whole: number; lacking: number } } {
   const { parts, folder } = featuresKey(encoder, data, transform, store);
+  const { height, width } = encoder.size;
+  const each = maps ? height * width * (MAPS[maps].dtype === 'uint8' ? 1 : 4) : 0;
+  const stored = maps && isStored(mapsKey(maps, encoder, data, store).folder, [maps]);
+  const whole = each * data.indices.length;
   return {
     features: isStored(folder, Object.keys(parts)),
-    labels: isStored(mapsKey('labels', encoder, data, store).folder, ['labels']),
+    maps: { whole, lacking: stored ? 0 : whole },
   };
 }
 
-/** What decides the rows of patches that a map is cut into. */
-type Cut = Pick<FrozenEncoder, 'size' | 'patch' | 'grid' | 'threads'>;
-
 /**
- * Label maps of the chosen images at the encoder's size, one row [patch * patch] a patch in the patches' order, in the store.
- * @throws DataError when the source has no label maps, or for one that cannot be read or does not fit its image
+ * Maps of the chosen images at the encoder's size, one row [patch * patch] a patch in the patches' order, in the store: label ids, or metres (0 where
+ * nothing was measured). @throws DataError when the source has no such maps, or for one that cannot be read or does not fit its image
  */
-export const patchLabelsOf = (
-  encoder: Cut,
-  data: EvaluationData,
-  store: string,
-  watch: Watch = {},
-): Promise<MatrixFile<Uint8Array>> => patchMapsOf('labels', encoder, data, store, watch);
-
-/** The same of depth maps: metres, 0 where nothing was measured. */
-export const patchDepthsOf = (
-  encoder: Cut,
-  data: EvaluationData,
-  store: string,
-  watch: Watch = {},
-): Promise<MatrixFile<Float32Array>> => patchMapsOf('depths', encoder, data, store, watch);
-
-async function patchMapsOf<M extends MapKind>(
+export async function patchMapsOf<M extends MapKind>(
   kind: M,
-  encoder: Cut,
+  encoder: Pick<FrozenEncoder, 'size' | 'patch' | 'grid' | 'threads'>,
   data: EvaluationData,
   store: string,
-  watch: Watch,
+  watch: Watch = {},
 ): Promise<PartFile<(typeof MAPS)[M]['dtype']>> {
   const { source, indices } = data;
   const { size, patch, grid } = encoder;

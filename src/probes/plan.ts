@@ -60,18 +60,17 @@ async function planOne(
   { task, settings }: LoadedProtocol,
   rate: number,
 ): Promise<EncoderPlan> {
-  let [images, stored, unmapped] = [0, 0, 0];
+  let [images, stored, maps] = [0, 0, 0];
   for (const data of allSets(sets)) {
     const { length } = data.indices;
-    const found = inStore(encoder, data, task.transform(settings), o.store);
+    const found = inStore(encoder, data, task.transform(settings), o.store, task.maps);
     images += length;
     if (found.features && !o.force) stored += length;
-    if (!found.labels || o.force) unmapped += length;
+    maps += o.force ? found.maps.whole : found.maps.lacking;
   }
   const tokens = encoder.grid.rows * encoder.grid.columns;
   const { patchWidth: width, globalWidth, registers } = encoder;
   const perImage = tokens * width + (globalWidth ?? 0) + (registers ? registers.count * registers.width : 0);
-  const maps = task.maps ? tokens * encoder.patch ** 2 : 0;
   const input = new Uint8Array(encoder.batch * encoder.size.height * encoder.size.width * 3);
   await encoder.run(input);
   const begin = performance.now();
@@ -84,7 +83,7 @@ async function planOne(
     stored,
     vectors: images * tokens,
     width,
-    diskBytes: 4 * (images - stored) * perImage + unmapped * maps,
+    diskBytes: 4 * (images - stored) * perImage + maps,
     memoryBytes: heads.bytes,
     seconds: (images - stored + (heads.crops ?? 0)) * each + heads.operations / rate,
   };

@@ -4,7 +4,7 @@ import type { FrozenEncoder } from '../encoder/frozen.js';
 import type { Engine } from '../engine/program.js';
 import type { ImageSource } from '../images/index.js';
 import type { EvaluationRecord } from '../results/record.js';
-import type { EvaluationData, InputTransform, Watch } from './dataset.js';
+import type { EvaluationData, InputTransform, MapKind, Watch } from './dataset.js';
 import type { Entries } from './entries.js';
 import type { Predictions } from './predictions.js';
 import type { EvaluationState } from './state.js';
@@ -35,7 +35,7 @@ export interface ProbeTask<S extends TaskSettings> {
   /** Its part of a protocol file. Nothing in it has a default: a file says all that its numbers depend on. */
   readonly settings: z.ZodType<S>;
   /** Maps of pixels that it reads beside the images. */
-  readonly maps?: 'labels';
+  readonly maps?: MapKind;
   /** What it does with test images that are among the training images, in words, where they do not tell it the answer: they are refused otherwise. */
   readonly overlap?: string;
   /** Throws DataError where a source lacks what the task learns from or is scored by. */

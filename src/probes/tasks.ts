@@ -2,6 +2,7 @@
 import type { Metric, ScoreKind, TaskAbout } from './about.js';
 import { cls } from './cls/about.js';
 import { retrieval } from './retrieval/about.js';
+import { depth } from './depth/about.js';
 import { seg } from './seg/about.js';
 
 /** What everyone may know of each task, and the task itself, loaded when it is asked for. */
@@ -9,6 +10,7 @@ export const TASKS = {
   seg: { ...seg, load: () => import('./seg/task.js') },
   cls: { ...cls, load: () => import('./cls/task.js') },
   retrieval: { ...retrieval, load: () => import('./retrieval/task.js') },
+  depth: { ...depth, load: () => import('./depth/task.js') },
 } satisfies Record<string, TaskAbout & { load(): Promise<{ task: unknown }> }>;
 
 export type TaskName = keyof typeof TASKS;

@@ -19,8 +19,7 @@ import {
   featuresKey,
   featuresOf,
   type InputTransform,
-  patchDepthsOf,
-  patchLabelsOf,
+  patchMapsOf,
   transformFor,
 } from '../../src/probes/dataset.js';
 import { referenceImages, temporaryFolder } from '../images/support.js';
@@ -88,7 +87,7 @@ async function features(encoder: FrozenEncoder, data: EvaluationData, transform 
 }
 
 async function labels(encoder: FrozenEncoder, data: EvaluationData, watch = {}) {
-  const found = await patchLabelsOf(encoder, data, store, watch);
+  const found = await patchMapsOf('labels', encoder, data, store, watch);
   opened.push(found);
   return found;
 }
@@ -267,12 +266,12 @@ describe('transformFor', () => {
   });
 });
 
-describe('patchDepthsOf', () => {
+describe('patchMapsOf', () => {
   it('has the metres of each patch, in the order of the label maps, from the store the second time', async () => {
     const source = await openSource(SCENES);
     const data = await chooseData(source, 4);
     const { encoder } = toy(2);
-    const found = await patchDepthsOf(encoder, data, store);
+    const found = await patchMapsOf('depths', encoder, data, store);
     opened.push(found);
     expect([found.count, found.width]).toEqual([4 * 6, 64]);
     const rows = (await found.read(0, 24)).slice();
@@ -285,20 +284,21 @@ describe('patchDepthsOf', () => {
       }
     }
     const { depthMap: _, ...blind } = source;
-    const again = await patchDepthsOf(
+    const again = await patchMapsOf(
+      'depths',
       encoder,
       { ...data, source: { ...blind, depthMap: source.labelMap } as never },
       store,
     );
     opened.push(again);
     expect((await again.read(0, 24)).slice()).toEqual(rows);
-    await expect(patchDepthsOf(encoder, { ...data, source: blind }, store)).rejects.toThrow(
+    await expect(patchMapsOf('depths', encoder, { ...data, source: blind }, store)).rejects.toThrow(
       /has no depth maps: depth needs a source that has/,
     );
   });
 });
 
-describe('patchLabelsOf', () => {
+describe('patchMapsOf', () => {
   it('has a row of pixels for each patch, patches row by row', async () => {
     const source = await openSource(SCENES);
     const data = await chooseData(source, 4);

@@ -13,7 +13,7 @@ import type { Engine } from '../../src/engine/program.js';
 import { openSource, type SourceOptions } from '../../src/images/index.js';
 import { defaultRunFolder, resolveEngine } from '../../src/pretrain/prepare.js';
 import { cardOf } from '../../src/probes/card.js';
-import { featuresKey, type InputTransform, patchLabelsOf } from '../../src/probes/dataset.js';
+import { featuresKey, type InputTransform, patchMapsOf } from '../../src/probes/dataset.js';
 import { type EvaluateOptions, evaluate } from '../../src/probes/evaluate.js';
 import { loadProtocol, protocolNames } from '../../src/probes/protocol.js';
 import { openSets } from '../../src/probes/sets.js';
@@ -348,7 +348,7 @@ export async function storeKeys(engine: Engine, folder: string): Promise<unknown
       const { key, folder: entry } = featuresKey(encoder, sets.train, transform, store);
       return { ...key, entry: entry.slice(store.length + 1) };
     });
-    await (await patchLabelsOf(encoder, sets.train, store)).close();
+    await (await patchMapsOf('labels', encoder, sets.train, store)).close();
     all[`${text}, label maps`] = readdirSync(store);
     await encoder.close();
   }

@@ -8,12 +8,7 @@ import { initialStack, pointOf, predictionState } from '../linear/stack.js';
 import { askStack, gatherImages, trainStack } from '../linear/train.js';
 import { patchOrder } from '../linear/upsample.js';
 import { labelMass } from './label_mass.js';
-import {
-  linearPiece,
-  type LinearSizes,
-  linearPredictionProgram,
-  linearStepProgram,
-} from './linear_head.js';
+import { type LinearSizes, linearPiece, linearPredictionProgram, linearStepProgram } from './linear_head.js';
 import type { PatchRows, SegmentationRequest, SelectedHead } from './patch_set.js';
 import { bestOf, stopIfAsked } from './samples.js';
 

@@ -1,7 +1,7 @@
 // Segmentation on one frozen encoder: patch features and labels from the store, every head selected before any test set is opened.
 import type { RowSource } from '../../features/rows.js';
 import type { ImageSource } from '../../images/index.js';
-import { type EvaluationData, featuresOf, patchLabelsOf } from '../dataset.js';
+import { type EvaluationData, featuresOf, patchMapsOf } from '../dataset.js';
 import type { ProbeRequest, TestData } from '../task.js';
 import { segment } from './index.js';
 import { patchOracle } from './oracle.js';
@@ -31,7 +31,7 @@ export async function segmentEncoder(request: ProbeRequest<SegmentationProtocol>
       ...watch,
       onProgress: (done: number, total: number) => watch?.onStage?.(`${what} of ${part}`, done, total),
     });
-    const labels = await patchLabelsOf(encoder, data, request.store, stage('label maps'));
+    const labels = await patchMapsOf('labels', encoder, data, request.store, stage('label maps'));
     opened.push(labels);
     const features = await featuresOf(encoder, data, { kind: 'squash' }, request.store, stage('features'));
     opened.push(features);
