@@ -10,7 +10,7 @@ import { augmentedBatches } from './augmented.js';
 import type { TrainingBatches } from './batches.js';
 import { fewShotClassification } from './few_shot.js';
 import { trainClassificationGrid } from './grid.js';
-import { knnClassification } from './knn.js';
+import { type KnnPoint, type KnnRequest, knnClassification, type LabelledVectors } from './knn.js';
 import { classNames, trainLabels } from './labels.js';
 import type { ClassificationProtocol, SourceName } from './protocol.js';
 import { openSamples, type Samples, sampleVectors } from './samples.js';
@@ -59,230 +59,264 @@ const CHECKPOINT_STEPS = 250;
  * @throws DataError for labels that do not fit, InterruptedError when the signal stops it; the same request goes on
  */
 export async function classify(request: ClassifyRequest): Promise<HeadOutcome[]> {
-  const { engine, encoder, protocol, train, split, seed, watch } = request;
-  const classes = classNames(train.source);
-  const labels = trainLabels(train);
-  const transform = { kind: 'resize-crop', shorter: protocol.transform.shorter_side } as const;
-  const names = new Set<SourceName>([
-    ...protocol.sources,
-    ...(protocol.knn?.sources ?? []),
-    ...(protocol.few_shot?.sources ?? []),
-  ]);
-  const all = featureSources(encoder, [...names]);
-  const bySource = (wanted: readonly string[]): FeatureSource[] =>
-    all.filter(({ name }) => wanted.includes(name));
-  const opened: SetFeatures[] = [];
-  const samplesOf = async (data: EvaluationData, part: string): Promise<Samples> => {
-    const features = await featuresOf(encoder, data, transform, request.store, {
-      ...watch,
-      onProgress: (done, total) => watch?.onStage?.(`features of ${part}`, done, total),
-    });
-    opened.push(features);
-    return openSamples(encoder, features, all, request.memory / (1 + request.tests.length));
-  };
+  const { protocol } = request;
+  const data = openData(request);
   try {
-    // Augmented heads see crops; the images under the evaluation transform are then needed for selection and neighbours only.
-    const cached = protocol.features === 'cached' || protocol.knn !== null || protocol.few_shot !== null;
-    const held = cached ? train : choose(train, split.validation);
-    const samples = await samplesOf(held, 'training images');
-    const validation = cached
-      ? split.validation
-      : Int32Array.from({ length: split.validation.length }, (_, i) => i);
-    const validationLabels = Array.from(split.validation, (i) => labels[i]!);
-    const keys = [...split.train, ...split.validation].sort((a, b) => a - b);
-    const labelled = (chosen: ArrayLike<number>) => Int32Array.from(chosen, (i) => first(labels[i]!));
-
-    // Everything that is chosen for k-NN.
-    const knnRequest = (
-      source: FeatureSource,
-      k: readonly number[],
-      votes: readonly ('weighted' | 'plain')[],
-    ) => ({
-      engine,
-      width: source.width,
-      k,
-      votes,
-      temperature: protocol.knn!.temperature,
-      train: {
-        features: sampleVectors(samples, source.name, split.train),
-        labels: labelled(split.train),
-      },
-      validation: { features: sampleVectors(samples, source.name, validation), labels: validationLabels },
-      all: {
-        features: sampleVectors(samples, source.name, Int32Array.from(keys)),
-        labels: labelled(keys),
-      },
-    });
-    const chosenKnn: {
-      source: FeatureSource;
-      point: { k: number; vote: 'weighted' | 'plain' };
-      grid: object[];
-    }[] = [];
-    for (const source of protocol.knn ? bySource(protocol.knn.sources) : []) {
-      watch?.onStage?.(`k-NN on ${source.name}`, 0, 1);
-      const request = knnRequest(source, protocol.knn!.k, protocol.knn!.votes);
-      const { grid, selected } = await knnClassification({ ...request, tests: [] });
-      chosenKnn.push({ source, point: grid[selected]!, grid: grid.map((point) => ({ ...point })) });
-    }
-
-    // The tests, opened when they are first read.
-    const testSets = request.tests.map((test) => {
-      const known = testLabels(test, classes);
-      let open: Promise<Samples> | undefined;
-      const samples = (): Promise<Samples> => {
-        open ??= test.reading().then(() => samplesOf(test.data, test.name));
-        return open;
-      };
-      return { name: test.name, ...known, samples };
-    });
-
-    const probes = bySource(protocol.sources);
-    const resumed = await request.state.load(STATE);
-    const grid = await trainClassificationGrid({
-      engine,
-      sources: probes,
-      classes: classes.length,
-      protocol,
-      seed,
-      train: await batches(request, samples, probes, labels),
-      validation: {
-        name: 'validation',
-        labels: validationLabels,
-        read: (from, count) => samples.gather(validation.subarray(from, from + count)),
-      },
-      tests: testSets.map(({ name, labels, classSubset, samples }) => ({
-        name,
-        labels,
-        ...(classSubset ? { classSubset } : {}),
-        read: async (from, count) => (await samples()).range(from, count),
-      })),
-      ...(resumed ? { resume: { step: Number(resumed.values.step), tensors: resumed.tensors } } : {}),
-      checkpointEvery: CHECKPOINT_STEPS,
-      onCheckpoint: ({ step, tensors }) => request.state.save(STATE, { values: { step }, tensors }),
-      onStep: (done) => watch?.onStage?.('probes', done, protocol.steps),
-      ...(watch?.signal ? { signal: watch.signal } : {}),
-    });
-
-    const outcomes: HeadOutcome[] = grid.map((result): HeadOutcome => {
-      const { learningRate, weightDecay } = result.grid[result.selected]!;
-      return {
-        source: result.source,
-        head: result.head,
-        selected: { learning_rate: learningRate, weight_decay: weightDecay },
-        grid: result.grid.map((p) => ({
-          learning_rate: p.learningRate,
-          effective_rate: p.effectiveRate,
-          weight_decay: p.weightDecay,
-          last_loss: p.lastLoss,
-          accuracy: p.accuracy,
-        })),
-        ...(result.note === undefined ? {} : { note: result.note }),
-        tests: testSets.map(({ name, labels }) =>
-          scored(result.tests[name]!.predicted, labels, classes.length),
-        ),
-        weights: result.weights,
-      };
-    });
-
-    for (const { source, point, grid } of chosenKnn) {
-      const tests: ImageHits[] = [];
-      for (const set of testSets) {
-        watch?.onStage?.(`k-NN on ${source.name}: ${set.name}`, 0, 1);
-        const features = vectorsOf(await set.samples(), source.name);
-        const { name, labels, classSubset } = set;
-        const found = await knnClassification({
-          ...knnRequest(source, [point.k], [point.vote]),
-          tests: [{ name, features, labels, ...(classSubset ? { classSubset } : {}) }],
-        });
-        tests.push(scored(found.tests[name]!.predicted, labels, classes.length));
-      }
-      const selected = { k: point.k, votes: point.vote };
-      outcomes.push({
-        source: source.name,
-        head: 'knn',
-        selected,
-        grid: grid as Record<string, unknown>[],
-        tests,
-      });
-    }
-    outcomes.push(
-      ...(await fewShot(
-        request,
-        bySource(protocol.few_shot?.sources ?? []),
-        samples,
-        labels,
-        keys,
-        testSets,
-      )),
-    );
+    const training = await openTraining(request, data);
+    const neighbours = protocol.knn ? await chooseNeighbours(request, protocol.knn, data, training) : [];
+    const tests = request.tests.map((test) => openTest(test, training.classes, data));
+    const probes = await trainProbes(request, data, training, tests);
+    const outcomes: HeadOutcome[] = [...probes];
+    for (const chosen of neighbours) outcomes.push(await scoreNeighbours(request, chosen, training, tests));
+    if (protocol.few_shot)
+      outcomes.push(...(await fewShot(request, protocol.few_shot, data, training, tests)));
     return outcomes;
   } finally {
-    for (const features of opened) await features.close();
+    await data.close();
   }
 }
 
+/** The features of sets of images, by the sources that any head reads. */
+interface Data {
+  sources(names: readonly SourceName[]): FeatureSource[];
+  samples(set: EvaluationData, called: string): Promise<Samples>;
+  close(): Promise<void>;
+}
+
+function openData({ encoder, protocol, store, memory, tests, watch }: ClassifyRequest): Data {
+  const { sources, knn, few_shot } = protocol;
+  const names = [...new Set([...sources, ...(knn?.sources ?? []), ...(few_shot?.sources ?? [])])];
+  const all = featureSources(encoder, names);
+  const opened: SetFeatures[] = [];
+  return {
+    sources: (wanted) => all.filter(({ name }) => wanted.includes(name as SourceName)),
+    async samples(set, called) {
+      const transform = { kind: 'resize-crop', shorter: protocol.transform.shorter_side } as const;
+      const features = await featuresOf(encoder, set, transform, store, {
+        ...watch,
+        onProgress: (done, total) => watch?.onStage?.(`features of ${called}`, done, total),
+      });
+      opened.push(features);
+      return openSamples(encoder, features, all, memory / (1 + tests.length));
+    },
+    async close() {
+      for (const features of opened) await features.close();
+    },
+  };
+}
+
+/** The training images with their one label each, and what selection looks at. */
+interface Training {
+  readonly classes: string[];
+  /** Of the place of an image in the training set. */
+  label(place: number): number;
+  readonly samples: Samples;
+  /** Places among `samples`. */
+  readonly validation: Int32Array;
+  readonly validationLabels: readonly SampleLabels[];
+  /** Places of all images of the split, ascending. */
+  readonly keys: Int32Array;
+  /** Vectors and labels of some places. */
+  vectors(source: string, places: Int32Array): LabelledVectors;
+}
+
+async function openTraining({ protocol, train, split }: ClassifyRequest, data: Data): Promise<Training> {
+  const labels = trainLabels(train);
+  const label = (place: number): number => first(labels[place]!);
+  // Augmented heads see crops; the images under the evaluation transform are then needed for selection and neighbours only.
+  const cached = protocol.features === 'cached' || protocol.knn !== null || protocol.few_shot !== null;
+  const held = cached ? train : choose(train, split.validation);
+  const samples = await data.samples(held, 'training images');
+  return {
+    classes: classNames(train.source),
+    label,
+    samples,
+    validation: cached ? split.validation : split.validation.map((_, i) => i),
+    validationLabels: Array.from(split.validation, (place) => labels[place]!),
+    keys: Int32Array.from([...split.train, ...split.validation]).sort(),
+    vectors: (source, places) => ({
+      features: sampleVectors(samples, source, places),
+      labels: places.map(label),
+    }),
+  };
+}
+
+/** A test set, whose features are read when they are first asked for. */
 interface OpenTest extends TestLabels {
   readonly name: string;
   samples(): Promise<Samples>;
 }
 
+function openTest(test: TestData, classes: readonly string[], data: Data): OpenTest {
+  let open: Promise<Samples> | undefined;
+  return {
+    name: test.name,
+    ...testLabels(test, classes),
+    samples() {
+      open ??= test.reading().then(() => data.samples(test.data, test.name));
+      return open;
+    },
+  };
+}
+
+/** The grid of probes, trained and chosen, with the chosen heads' predictions of every test set. */
+async function trainProbes(
+  request: ClassifyRequest,
+  data: Data,
+  training: Training,
+  tests: readonly OpenTest[],
+): Promise<HeadOutcome[]> {
+  const { engine, protocol, seed, watch } = request;
+  const { classes, samples, validation, validationLabels } = training;
+  const sources = data.sources(protocol.sources);
+  const saved = await request.state.load(STATE);
+  const grid = await trainClassificationGrid({
+    engine,
+    sources,
+    classes: classes.length,
+    protocol,
+    seed,
+    train: await batches(request, training, sources),
+    validation: {
+      name: 'validation',
+      labels: validationLabels,
+      read: (from, count) => samples.gather(validation.subarray(from, from + count)),
+    },
+    tests: tests.map(({ name, labels, classSubset, samples }) => ({
+      name,
+      labels,
+      classSubset,
+      read: async (from, count) => (await samples()).range(from, count),
+    })),
+    resume: saved && { step: Number(saved.values.step), tensors: saved.tensors },
+    checkpointEvery: CHECKPOINT_STEPS,
+    onCheckpoint: ({ step, tensors }) => request.state.save(STATE, { values: { step }, tensors }),
+    onStep: (done) => watch?.onStage?.('probes', done, protocol.steps),
+    signal: watch?.signal,
+  });
+  return grid.map((result): HeadOutcome => {
+    const { learningRate, weightDecay } = result.grid[result.selected]!;
+    return {
+      source: result.source,
+      head: result.head,
+      selected: { learning_rate: learningRate, weight_decay: weightDecay },
+      grid: result.grid.map((p) => ({
+        learning_rate: p.learningRate,
+        effective_rate: p.effectiveRate,
+        weight_decay: p.weightDecay,
+        last_loss: p.lastLoss,
+        accuracy: p.accuracy,
+      })),
+      note: result.note,
+      tests: tests.map(({ name, labels }) => scored(result.tests[name]!.predicted, labels, classes.length)),
+      weights: result.weights,
+    };
+  });
+}
+
+/** A feature source with the setting of k-NN that was chosen for it. */
+interface ChosenNeighbours {
+  readonly source: FeatureSource;
+  readonly point: KnnPoint;
+  readonly grid: readonly KnnPoint[];
+  /** For the same search under other settings. */
+  readonly search: Omit<KnnRequest, 'tests'>;
+}
+
+async function chooseNeighbours(
+  { engine, split, watch }: ClassifyRequest,
+  { sources, k, votes, temperature }: NonNullable<ClassificationProtocol['knn']>,
+  data: Data,
+  { samples, validation, validationLabels, keys, vectors }: Training,
+): Promise<ChosenNeighbours[]> {
+  const chosen: ChosenNeighbours[] = [];
+  for (const source of data.sources(sources)) {
+    const { name, width } = source;
+    watch?.onStage?.(`k-NN on ${name}`, 0, 1);
+    const search = {
+      ...{ engine, width, k, votes, temperature },
+      train: vectors(name, split.train),
+      validation: { features: sampleVectors(samples, name, validation), labels: validationLabels },
+      all: vectors(name, keys),
+    };
+    const { grid, selected } = await knnClassification({ ...search, tests: [] });
+    chosen.push({ source, point: grid[selected]!, grid, search });
+  }
+  return chosen;
+}
+
+async function scoreNeighbours(
+  { watch }: ClassifyRequest,
+  { source: { name: source }, point: { k, vote }, grid, search }: ChosenNeighbours,
+  { classes }: Training,
+  sets: readonly OpenTest[],
+): Promise<HeadOutcome> {
+  const tests: ImageHits[] = [];
+  for (const set of sets) {
+    watch?.onStage?.(`k-NN on ${source}: ${set.name}`, 0, 1);
+    const { name, labels, classSubset } = set;
+    const features = vectorsOf(await set.samples(), source);
+    const test = { name, features, labels, classSubset };
+    const found = await knnClassification({ ...search, k: [k], votes: [vote], tests: [test] });
+    tests.push(scored(found.tests[name]!.predicted, labels, classes.length));
+  }
+  return {
+    source,
+    head: 'knn',
+    selected: { k, votes: vote },
+    grid: grid.map((point) => ({ ...point })),
+    tests,
+  };
+}
+
 /** The few-shot heads; shots that some class has not enough images for are left out, and the outcome says so. */
 async function fewShot(
-  { engine, protocol, seed, watch }: ClassifyRequest,
-  sources: readonly FeatureSource[],
-  samples: Samples,
-  labels: readonly SampleLabels[],
-  keys: readonly number[],
+  { engine, seed, watch }: ClassifyRequest,
+  settings: NonNullable<ClassificationProtocol['few_shot']>,
+  data: Data,
+  { keys, label, vectors }: Training,
   sets: readonly OpenTest[],
 ): Promise<HeadOutcome[]> {
-  const settings = protocol.few_shot;
-  if (!settings) return [];
   const counts = new Map<number, number>();
-  for (const i of keys) counts.set(first(labels[i]!), (counts.get(first(labels[i]!)) ?? 0) + 1);
+  for (const place of keys) counts.set(label(place), (counts.get(label(place)) ?? 0) + 1);
   const least = Math.min(...counts.values());
   const shots = settings.shots.filter((n) => n <= least);
   const left = settings.shots.filter((n) => n > least);
   const note =
     left.length > 0 ? `few-shot with ${left.join(', ')} left out: a class has ${least} images` : undefined;
   const outcomes: HeadOutcome[] = [];
-  for (const source of shots.length > 0 ? sources : []) {
-    watch?.onStage?.(`few-shot on ${source.name}`, 0, 1);
+  for (const { name: source, width } of shots.length > 0 ? data.sources(settings.sources) : []) {
+    watch?.onStage?.(`few-shot on ${source}`, 0, 1);
     const tests = [];
     for (const { name, labels, classSubset, samples } of sets) {
       const all = await samples();
-      const features = (
-        await all.gather(
-          Int32Array.from({ length: all.count }, (_, i) => i),
-          source.name,
-        )
-      )[source.name]!;
-      tests.push({ name, labels, features, ...(classSubset ? { classSubset } : {}) });
+      const features = (await all.gather(allPlaces(all), source))[source]!;
+      tests.push({ name, labels, features, classSubset });
     }
+    const { draws, heads, C } = settings;
+    const train = vectors(source, keys);
     const results = await fewShotClassification({
       engine,
-      width: source.width,
-      train: {
-        features: sampleVectors(samples, source.name, Int32Array.from(keys)),
-        labels: Int32Array.from(keys, (i) => first(labels[i]!)),
-      },
+      width,
+      train,
       tests,
       shots,
-      draws: settings.draws,
-      heads: settings.heads,
-      C: settings.C,
+      draws,
+      heads,
+      C,
       seed,
     });
-    for (const head of settings.heads) {
+    for (const head of heads) {
       for (const n of shots) {
         const found = sets.map(
           (set) => results.find((r) => r.head === head && r.shots === n && r.test === set.name)!,
         );
         outcomes.push({
-          source: source.name,
+          source,
           head: `${head}-${n}shot`,
           selected: null,
           grid: found.map((r) => ({ test: r.test, draws: [...r.draws] })),
-          ...(note ? { note } : {}),
+          note,
           tests: found.map(({ samples, hits }) => ({ samples, hits })),
         });
       }
@@ -294,12 +328,11 @@ async function fewShot(
 /** Batches for the probes: stored features, or new crops through the encoder. */
 async function batches(
   request: ClassifyRequest,
-  samples: Samples,
+  { samples, label }: Training,
   sources: readonly FeatureSource[],
-  labels: readonly SampleLabels[],
 ): Promise<TrainingBatches> {
   const { protocol, split, seed } = request;
-  if (protocol.features === 'augmented') return augmentedBatches(request, sources, (i) => first(labels[i]!));
+  if (protocol.features === 'augmented') return augmentedBatches(request, sources, label);
   const draw = sampler(split.train.length, protocol.batch, seed);
   let features: SourceFeatures | undefined; // a batch has been used when the next one is asked for
   return async (step) => {
@@ -308,19 +341,16 @@ async function batches(
     features = own;
     return {
       features: Object.fromEntries(sources.map(({ name }) => [name, own[name]!])),
-      labels: chosen.map((i) => first(labels[i]!)),
+      labels: chosen.map(label),
     };
   };
 }
 
 const first = (labels: SampleLabels): number => (typeof labels === 'number' ? labels : (labels[0] ?? -1));
 
-const vectorsOf = (samples: Samples, source: string) =>
-  sampleVectors(
-    samples,
-    source,
-    Int32Array.from({ length: samples.count }, (_, i) => i),
-  );
+const allPlaces = ({ count }: Samples): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
+
+const vectorsOf = (samples: Samples, source: string) => sampleVectors(samples, source, allPlaces(samples));
 
 function scored(predicted: Int32Array, labels: readonly SampleLabels[], classes: number): ImageHits {
   const { samples, hits } = topOne(predicted, labels);
