@@ -9,15 +9,11 @@ import { mean, variance } from '../statistics/differences.js';
 
 const RESAMPLES = 1000;
 
-/** The score of a column, as it is named here. */
-export const scoreName = ({ metric, convention }: { metric: string; convention: string }): string =>
-  metric === 'miou' ? convention : metric;
-
-/** Scores of heads of one kind, by seed (and probe seed): the mean over them. */
+/** Scores of heads of one kind, by seed (and probe seed): the mean over them. By `metric convention`, or metric where that has one way to count. */
 export interface ScoresOnImages {
   /** The same where heads were counted on the same images. */
   readonly on: string;
-  /** Of every image by itself, NaN where nothing counts: those of their metrics, or `perimage` of pixels. */
+  /** Of every image by itself, NaN where nothing counts. */
   readonly byImage: Readonly<Record<string, number[]>>;
   /** Of every resample of the images: mIoU of pixels by convention, and accuracy (see src/scores/conventions.ts). */
   readonly resampled: Readonly<Record<string, number[]>>;
@@ -36,7 +32,7 @@ export function scoresOnImages(heads: readonly HeadCounts[], classes: number): S
   const pixels = counted.flatMap((one) => ('pixels' in one ? [one] : []));
   if (pixels.length > 0) {
     const perimage = meanOf(pixels.map((one) => imageMeans(one.pixels, { classes, ignore: one.ignore })));
-    return { on, byImage: { perimage }, resampled: resampled(pixels, classes) };
+    return { on, byImage: { 'miou perimage': perimage }, resampled: resampled(pixels, classes) };
   }
   const values = counted.flatMap((one) => ('values' in one ? [one.values] : []));
   const shared = Object.keys(values[0]!).filter((metric) => values.every((of) => of[metric]));
@@ -49,16 +45,21 @@ const meanOf = (lists: readonly ArrayLike<number>[]): number[] =>
   Array.from(lists[0]!, (_, i) => mean(lists.map((list) => list[i]!)));
 
 /** Squared standard error over test images of the difference of two means; NaN where it cannot be known. */
-export function imageVariance(a: ScoresOnImages, b: ScoresOnImages, score: string): number {
+export function imageVariance(
+  a: ScoresOnImages,
+  b: ScoresOnImages,
+  { metric, convention }: { metric: string; convention: string },
+): number {
   const differences = (x: readonly number[], y: readonly number[]) => x.map((value, i) => value - y[i]!);
   if (a.on !== b.on) return Number.NaN;
-  const [of, to] = [a.byImage[score], b.byImage[score]];
+  const named = (all: Readonly<Record<string, number[]>>) => all[`${metric} ${convention}`] ?? all[metric];
+  const [of, to] = [named(a.byImage), named(b.byImage)];
   if (of && to) {
     // Of a mean over images the bootstrap's variance is known: that of the differences over their number.
     const values = differences(of, to).filter((x) => !Number.isNaN(x));
     return (variance(values) * (values.length - 1)) / values.length / values.length;
   }
-  return variance(differences(a.resampled[score] ?? [], b.resampled[score] ?? []));
+  return variance(differences(named(a.resampled) ?? [], named(b.resampled) ?? []));
 }
 
 /** Pixels of each class of an image, whatever was predicted: what tells whether two heads were counted on the same images. */
@@ -100,9 +101,9 @@ function pooledScores({ pixels, ignore }: CountedPixels, classes: number) {
     const own = classIou(sums);
     const sum = fixed.reduce((all, id) => all + (Number.isNaN(own[id]) ? iou[id]! : own[id]!), 0);
     return {
-      official: sum / ids.filter(seen).length,
-      nanskip: sum / listed.filter(seen).length,
-      absent0: sum / listed.length,
+      'miou official': sum / ids.filter(seen).length,
+      'miou nanskip': sum / listed.filter(seen).length,
+      'miou absent0': sum / listed.length,
       accuracy: pixelAccuracy(sums),
     };
   };

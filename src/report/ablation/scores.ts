@@ -36,8 +36,10 @@ export function columnsOf({ cells, plan }: Study): Column[] {
       const { heads, usual, headlines } = TASKS[r.task];
       const place = headlinePlace(r.task, r);
       const headline = place >= 0;
-      // A task's first headline of a head has its name for its own; others say their metric, and scores that are none say all.
-      const first = headlines.find((one) => one.head === head);
+      // The first headline of a head has its name for its own; others say their metric, and scores that are none say all.
+      const first = headlines.find(
+        (one) => one.head === head && record!.results.some((s) => sameScore(one, s)),
+      );
       const short = headline && first?.source === source && first.convention === convention;
       const several = (record?.tests.length ?? 0) > 1 ? test : undefined;
       const words = [evaluation, head];

@@ -4,7 +4,7 @@ import { WORDS } from '../formats/words.js';
 import { type Difference, differences, mean, variance } from '../statistics/differences.js';
 import { kendall, spearman } from '../statistics/rank.js';
 import { type Caveat, caveatsOf } from './caveats.js';
-import { imageVariance, type ScoresOnImages, scoreName, scoresOnImages } from './images.js';
+import { imageVariance, type ScoresOnImages, scoresOnImages } from './images.js';
 import type { Mixture } from './protocols.js';
 import { type Column, columnsOf, type SeedScore, samePlace, seedScores } from './scores.js';
 import type { Study, StudyCell } from './study.js';
@@ -78,7 +78,7 @@ async function columnTable(
   const scores = seeds.map((list) => list.flatMap(({ value }) => (value === undefined ? [] : [value])));
   const images = study.cells
     .flatMap(({ record }) => record?.results ?? [])
-    .find((r) => r.test === column.test && r.head === column.head && r.metric === column.metric)!.n;
+    .find((r) => samePlace(column, r))!.n;
   const arms = [];
   for (const [arm, list] of scores.entries()) {
     const imageVariance = arm === plan.baseline ? 0 : await imageParts.of(arm, column);
@@ -127,9 +127,7 @@ class ImageParts {
   /** NaN where it cannot be known. */
   async of(arm: number, column: Column): Promise<number> {
     const [own, base] = [await this.scores(arm, column), await this.scores(this.study.plan.baseline, column)];
-    return own && base && own.identity === base.identity
-      ? imageVariance(own, base, scoreName(column))
-      : Number.NaN;
+    return own && base && own.identity === base.identity ? imageVariance(own, base, column) : Number.NaN;
   }
 
   private scores(arm: number, column: Column) {
