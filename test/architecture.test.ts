@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { TASK_NAMES } from '../src/probes/tasks.js';
 import {
   circles,
   functionsOf,
@@ -110,6 +111,17 @@ describe('levels', () => {
   it('the list of tasks loads nothing by itself', () => {
     const loaded = files.filter((file) => unitOf(file) === 'tasks').flatMap((file) => imports.get(file)!);
     expect(loaded.filter(({ specifier }) => !/\/about\.js$/.test(specifier))).toEqual([]);
+  });
+
+  it('no file asks for a probe task by name outside of its folder and the list', () => {
+    // A depth is something else too: only where a task is spoken of.
+    const named = (name: string, text: string): boolean =>
+      new RegExp(name === 'depth' ? `task\\b.*'${name}'` : `'${name}'`).test(text);
+    const wrong = files.filter((file) => {
+      const others = TASK_NAMES.filter((name) => !file.startsWith(`src/probes/${name}/`));
+      return file.startsWith('src/') && file !== TASKS && others.some((name) => named(name, textOf(file)));
+    });
+    expect(wrong).toEqual([]);
   });
 
   it('the graph, and what runs programs without onnxruntime, do not know it', () => {
