@@ -7,6 +7,7 @@ import { readSealed, writeSealed } from '../base/files/seal.js';
 import { readUnlessTorn } from '../base/files/torn.js';
 import { makeFolder } from '../base/files/write.js';
 import { hashOf, sha256 } from '../base/hash.js';
+import type { Engine } from '../engine/program.js';
 import { openEngine } from '../engine/select.js';
 import { DataError, DivergedError } from '../errors.js';
 import { parameterCount, stepFlop } from '../pretrain/cost.js';
@@ -122,6 +123,22 @@ async function readOutcome(file: string, run: string): Promise<Outcome> {
   return outcome;
 }
 
+/** The parts of a cell's record that its evaluation fills; a run that diverged has none of them. */
+type Evaluated = Pick<
+  CellRecord,
+  'results' | 'protocol' | 'train' | 'tests' | 'classes' | 'counts' | 'pictures' | 'pictures_sha256' | 'notes'
+>;
+const NOTHING: Evaluated = {
+  results: [],
+  protocol: null,
+  train: null,
+  tests: [],
+  classes: [],
+  counts: null,
+  pictures: null,
+  notes: [],
+};
+
 /** Evaluates a run that has ended and writes the cell's record. A run that diverged has a record without results. */
 export async function evaluateStage(
   out: string,
@@ -131,128 +148,106 @@ export async function evaluateStage(
   watch: Watch,
 ): Promise<void> {
   const begin = performance.now();
-  const { evaluation } = cell;
-  const work = join(out, 'work', cell.id);
-  const engine = await openEngine(run.config.engine);
+  const { id, key, arm, seed, probeSeed, evaluation } = cell;
+  const { config } = run;
+  const engine = await openEngine(config.engine);
   const summary = await summarise(out, run);
-  const learning = learningNotes(run.config, await linesOf(out, run, summary.step)).map(
-    (text) => `pretraining: ${text}`,
-  );
-  const folder = cellFolder(out, cell.id);
-  const settings = stored.arms[cell.arm]!;
-  const shared = {
-    schema: 2 as const,
-    id: cell.id,
-    ...(cell.key ? { key: cell.key } : {}),
+  const learning = learningNotes(config, await linesOf(out, run, summary.step));
+  await makeFolder(cellFolder(out, id));
+  const found =
+    summary.state === 'diverged' ? NOTHING : await evaluateCell(out, run, cell, stored, engine, watch);
+  const { train, tests, protocol, weights, limit } = evaluation;
+  await writeCell(out, {
+    schema: 2,
+    id,
+    ...(key ? { key } : {}),
     task: evaluation.task,
     evaluation: evaluation.name,
-    settings: { ...settings },
-    seed: cell.seed,
-    probe_seed: cell.probeSeed,
-    threads: run.config.engine.threads ?? 1,
+    settings: { ...stored.arms[arm]! },
+    seed,
+    probe_seed: probeSeed,
+    threads: config.engine.threads ?? 1,
     run: summary,
-    config: run.config as unknown as Record<string, unknown>,
-    request: {
-      train: evaluation.train,
-      tests: evaluation.tests,
-      protocol: evaluation.protocol,
-      weights: evaluation.weights,
-      limit: evaluation.limit,
-    },
+    config: config as unknown as Record<string, unknown>,
+    request: { train, tests, protocol, weights, limit },
     commands: commandsOf(stored, run, cell),
-  };
-  let found: Pick<
-    CellRecord,
-    | 'results'
-    | 'protocol'
-    | 'train'
-    | 'tests'
-    | 'classes'
-    | 'counts'
-    | 'pictures'
-    | 'pictures_sha256'
-    | 'notes'
-  > = {
-    results: [],
-    protocol: null,
-    train: null,
-    tests: [],
-    classes: [],
-    counts: null,
-    pictures: null,
-    notes: learning,
-  };
-  await makeFolder(folder);
-  if (summary.state !== 'diverged') {
-    const first = stored.cells.find(({ run: of }) => of === run.id)!.id === cell.id; // one strip a run
-    const [done] = await evaluate({
-      task: evaluation.task,
-      engine,
-      encoders: [runFolder(out, run.id)],
-      train: evaluation.train,
-      tests: evaluation.tests,
-      protocol: evaluation.protocol,
-      weights: evaluation.weights,
-      floors: false,
-      memory: MEMORY,
-      limit: evaluation.limit,
-      seed: cell.probeSeed,
-      out: join(work, 'evals'),
-      store: join(work, 'store'),
-      force: false,
-      allowOverlap: evaluation.allow_overlap ?? false,
-      watch: {
-        signal: watch.signal,
-        onMessage: watch.onMessage,
-        onStage: (_, stage, n, total) =>
-          watch.onProgress(`${evaluation.name}: ${stage}`, n, total, Number.NaN),
-      },
-    });
-    const { record, file } = done!;
-    checkSets(cell, record);
-    const { left_out, ...counts } = await writeCounts(
-      folder,
-      headCounts(record, await readPredictions(file, record)),
-    );
-    const { features, ...card } = record.protocol.card; // an arm may lack a source; its other rows are comparable
-    const pictures = first
-      ? await drawStrip({
-          engine,
-          encoder: runFolder(out, run.id),
-          weights: evaluation.weights,
-          test: evaluation.tests[0]!,
-          folder,
-          scratch: join(work, 'pictures'),
-        })
-      : null;
-    found = {
-      results: record.results,
-      protocol: { name: record.protocol.name, hash: hashOf(card), card: record.protocol.card },
-      train: record.train,
-      tests: record.tests.map(({ reads, ...test }) => test),
-      classes: record.classes,
-      counts,
-      pictures,
-      ...(pictures === null ? {} : { pictures_sha256: sha256(await readFile(join(folder, pictures))) }),
-      notes: [
-        ...learning,
-        ...record.notes,
-        ...(await metricsFaults(runFolder(out, run.id))).faults.map((fault) => `of its run: ${fault}`),
-        ...(left_out.length > 0
-          ? [`no per-image counts of ${left_out.join(', ')}: the file would pass 1 MB`]
-          : []),
-      ],
-    };
-  }
-  await writeCell(out, {
-    ...shared,
     ...found,
+    notes: [...learning.map((text) => `pretraining: ${text}`), ...found.notes],
     created: new Date().toISOString(),
     seconds: (performance.now() - begin) / 1000,
     environment: environment(engine),
   });
-  await clearCellFailure(out, cell.id);
-  await rm(work, { recursive: true, force: true });
+  await clearCellFailure(out, id);
+  await rm(workFolder(out, id), { recursive: true, force: true });
+}
+
+/** What goes on in a cell that is not finished; gone with its end. */
+const workFolder = (out: string, cell: string): string => join(out, 'work', cell);
+
+async function evaluateCell(
+  out: string,
+  run: PlannedRun,
+  cell: PlannedCell,
+  stored: StoredRuns,
+  engine: Engine,
+  watch: Watch,
+): Promise<Evaluated> {
+  const { evaluation } = cell;
+  const { weights } = evaluation;
+  const work = workFolder(out, cell.id);
+  const folder = cellFolder(out, cell.id);
+  const encoder = runFolder(out, run.id);
+  const [done] = await evaluate({
+    task: evaluation.task,
+    engine,
+    encoders: [encoder],
+    train: evaluation.train,
+    tests: evaluation.tests,
+    protocol: evaluation.protocol,
+    weights,
+    floors: false,
+    memory: MEMORY,
+    limit: evaluation.limit,
+    seed: cell.probeSeed,
+    out: join(work, 'evals'),
+    store: join(work, 'store'),
+    force: false,
+    allowOverlap: evaluation.allow_overlap ?? false,
+    watch: {
+      signal: watch.signal,
+      onMessage: watch.onMessage,
+      onStage: (_, stage, n, total) => watch.onProgress(`${evaluation.name}: ${stage}`, n, total, Number.NaN),
+    },
+  });
+  const { record, file } = done!;
+  checkSets(cell, record);
+  const { left_out, ...counts } = await writeCounts(
+    folder,
+    headCounts(record, await readPredictions(file, record)),
+  );
+  const { features, ...card } = record.protocol.card; // an arm may lack a source; its other rows are comparable
+  const first = stored.cells.find(({ run: of }) => of === run.id)!.id === cell.id; // one strip a run
+  const scratch = join(work, 'pictures');
+  const pictures = first
+    ? await drawStrip({ engine, encoder, weights, test: evaluation.tests[0]!, folder, scratch })
+    : null;
+  return {
+    results: record.results,
+    protocol: { name: record.protocol.name, hash: hashOf(card), card: record.protocol.card },
+    train: record.train,
+    tests: record.tests.map(({ reads, ...test }) => test),
+    classes: record.classes,
+    counts,
+    pictures,
+    ...(pictures === null ? {} : { pictures_sha256: sha256(await readFile(join(folder, pictures))) }),
+    notes: [
+      ...record.notes,
+      ...(await metricsFaults(encoder)).faults.map((fault) => `of its run: ${fault}`),
+      ...(left_out.length > 0
+        ? [`no per-image counts of ${left_out.join(', ')}: the file would pass 1 MB`]
+        : []),
+    ],
+  };
 }
 
 const linesOf = async (out: string, run: PlannedRun, steps: number): Promise<Line[]> =>
