@@ -37,7 +37,14 @@ export {
   type EvaluationView,
   readForEvaluation,
 } from './read/views.js';
-export { drawnSize, type ImageSource, labelsOf, type SourceOptions, type Split } from './source.js';
+export {
+  drawnSize,
+  type ImageSource,
+  labelsOf,
+  type Queries,
+  type SourceOptions,
+  type Split,
+} from './source.js';
 export { type DataSet, findDataSets } from './sources/datasets.js';
 export { sameForm } from './sources/files/listing.js';
 export { openSource, SOURCES } from './sources/index.js';

@@ -1,16 +1,19 @@
 // A pickle reader that builds plain data only: it knows no classes, imports nothing, and calls nothing but an allow-list of builders.
 import { DataError } from '../../errors.js';
-import { describe, PickleDict, PickleGlobal, type PickleValue, shown } from './values.js';
+import { Buildable, describe, PickleDict, PickleGlobal, type PickleValue, shown } from './values.js';
 
 export { PickleDict, PickleGlobal, type PickleValue };
 
 export interface PickleOptions {
   /** Shown in errors. */
   path: string;
+  /** What is read beside plain data, and what to do with a file that is refused; those of a checkpoint where they are not given. */
+  content?: string;
+  mend?: string;
   /** The allow-list, by `module.name`. */
   globals: ReadonlyMap<string, PickleGlobal>;
-  /** Resolves a persistent id; throws DataError for one that it does not know. */
-  persistent(id: PickleValue): PickleValue;
+  /** Resolves a persistent id; throws DataError for one that it does not know. Without it there are none. */
+  persistent?(id: PickleValue): PickleValue;
 }
 
 const MOST_LONG_BYTES = 1024;
@@ -106,6 +109,7 @@ class Machine {
       case 0x42: // BINBYTES
         return this.push(this.raw(this.u32()));
       case 0x8e: // BINBYTES8
+      case 0x96: // BYTEARRAY8
         return this.push(this.raw(this.length8()));
       default:
         return false;
@@ -212,6 +216,7 @@ class Machine {
         return;
       }
       case 0x51: // BINPERSID
+        if (!this.options.persistent) throw this.refused('something by a persistent id');
         this.push(this.options.persistent(this.pop()));
         return;
       case 0x52: {
@@ -222,12 +227,15 @@ class Machine {
         if (!Array.isArray(args) || !Object.isFrozen(args))
           throw this.damaged('a call has no tuple of arguments');
         this.work(Array.isArray(args[0]) ? args[0].length : 1);
-        this.push(this.contained(callee.call(args)));
+        const made = callee.call(args);
+        if (made === undefined) throw this.refused(`a call of ${callee.name} with what is no number`);
+        this.push(this.contained(made));
         return;
       }
       case 0x62: {
         // BUILD: torch puts `_metadata` on the ordered dict of a state dict; nothing is done with it
         const [state, target] = [this.pop(), this.top()];
+        if (target instanceof Buildable && target.build(state)) return;
         const harmless = state instanceof PickleDict && [...state.keys()].every((key) => key === '_metadata');
         if (!(target instanceof PickleDict) || !target.ordered || !harmless) {
           throw this.refused(`setting the state of ${describe(target)} (BUILD)`);
@@ -367,15 +375,18 @@ class Machine {
   }
   private tooMuch(what: string): DataError {
     const { path } = this.options;
-    return new DataError(`${path} is refused: its pickle has more than ${what}, which no checkpoint needs`, {
-      path,
-    });
+    return new DataError(
+      `${path} is refused: its pickle has more than ${what}, which no file of this kind needs`,
+      {
+        path,
+      },
+    );
   }
   private refused(what: string): DataError {
     const { path } = this.options;
     return new DataError(
-      `${path} is refused: its pickle asks for ${what}. Only tensors, dicts, lists, numbers and strings are read; nothing is imported or run. ` +
-        'If you trust it, load it in PyTorch and save its plain state dict',
+      `${path} is refused: its pickle asks for ${what}. Only ${this.options.content ?? 'tensors'}, dicts, lists, numbers and strings are read; nothing is imported or run. ` +
+        `If you trust it, ${this.options.mend ?? 'load it in PyTorch and save its plain state dict'}`,
       { path, refused: what },
     );
   }

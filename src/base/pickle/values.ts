@@ -1,10 +1,10 @@
 // What a pickle can hold here, and how it is named in errors.
 
-/** A name that the pickle asks for and the allow-list knows; `call` builds a value where the name may be called. */
+/** A name that the pickle asks for and the allow-list knows; `call` builds a value where the name may be called; undefined for arguments that it does not take. */
 export class PickleGlobal {
   constructor(
     readonly name: string,
-    readonly call?: (args: readonly PickleValue[]) => PickleValue,
+    readonly call?: (args: readonly PickleValue[]) => PickleValue | undefined,
   ) {}
 }
 
@@ -20,6 +20,12 @@ export type PickleValue =
   | PickleDict
   | PickleGlobal
   | object;
+
+/** A value made by the allow-list whose state a pickle may set once it is there (BUILD). */
+export abstract class Buildable {
+  /** Takes the state; false where it is none of this kind. */
+  abstract build(state: PickleValue): boolean;
+}
 
 /** A dict; keys are strings and numbers. `collections.OrderedDict` is one too, marked so that its `_metadata` is let pass. */
 export class PickleDict extends Map<string | number, PickleValue> {

@@ -7,6 +7,7 @@ import { folder } from './folder.js';
 import { idx } from './idx.js';
 import { nyu } from './nyu.js';
 import { pairs } from './pairs.js';
+import { revisited } from './revisited.js';
 import { synthetic } from './synthetic.js';
 import { parseSourceUri } from './uri.js';
 import { voc } from './voc.js';
@@ -21,6 +22,7 @@ export const SOURCES: Readonly<Record<string, SourceKind>> = {
   voc,
   pairs,
   nyu,
+  revisited,
 };
 
 /**
