@@ -41,7 +41,6 @@ export {
   drawnSize,
   type ImageSource,
   labelsOf,
-  type Queries,
   type SourceOptions,
   type Split,
 } from './source.js';

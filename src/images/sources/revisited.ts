@@ -5,20 +5,20 @@ import { readRegular } from '../../base/files/read.js';
 import { NUMPY_GLOBALS, NumpyArray } from '../../base/pickle/numpy.js';
 import { PickleDict, readPickle } from '../../base/pickle/pickle.js';
 import { shown } from '../../base/text.js';
-import { DataError, UsageError } from '../../errors.js';
+import { DataError } from '../../errors.js';
 import { decodeImage } from '../decode/pixels.js';
 import { crop, type RawImage, roundHalfEven } from '../decode/resample.js';
-import type { ImageSource, Queries, SourceKind, SourceUri } from '../source.js';
+import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../source.js';
 import { decodingSettings, identities } from './files/contents.js';
 import { problem, readText } from './files/label_file.js';
 import { checkFolder, isFolder, leftOut, listFolder, listNames, sameForm, stemOf } from './files/listing.js';
-import { canonicalUri } from './uri.js';
+import { canonicalUri, splitOption } from './uri.js';
 
 export const revisited: SourceKind = {
   reads: 'ROxford and RParis, or own data in their layout (jpg/ and gnd_NAME.pkl or .json), for retrieval',
   place: 'DIR',
   example: 'revisited:/data/roxford5k',
-  options: { part: 'queries: the query images, cut to their boxes, instead of the database' },
+  options: { split: 'train, the database, or test, the queries cut to their boxes' },
   open,
 };
 
@@ -32,22 +32,19 @@ interface GroundTruth {
   images: string[];
   queries: string[];
   boxes: number[][];
-  truth: Queries['truth'];
+  lists: Record<(typeof ROLES)[number], number[]>[];
 }
 
 /**
- * Opens the database, with its `queries`, or with `?part=queries` the queries themselves. The ground truth `gnd_*.pkl` holds `imlist`, `qimlist` and
- * `gnd`, a list of dicts with `bbx`, `easy`, `hard` and `junk` (lists or NumPy arrays); a `.json` may hold the same. Images are those of `jpg/` by
- * name, with or without their ending. Throws DataError for files that are missing or do not fit.
+ * Opens the database (the train split) or the queries (the test split). The ground truth `gnd_*.pkl` holds `imlist`, `qimlist` and `gnd`, a list of
+ * dicts with `bbx`, `easy`, `hard` and `junk` (lists or NumPy arrays); a `.json` may hold the same. Images are those of `jpg/` by name, with or
+ * without their ending. Throws DataError for files that are missing or do not fit.
  */
-async function open(uri: SourceUri): Promise<ImageSource> {
-  const part = uri.query.get('part');
-  if (part !== undefined && part !== 'queries') {
-    throw new UsageError(`Image source '${uri.text}' has part=${part}; it may be queries`);
-  }
+async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
+  const split = splitOption(uri, options.split) ?? 'train';
   const root = resolve(uri.place);
   const file = await findGroundTruth(root);
-  const { images, queries, boxes, truth } = await readGroundTruth(file);
+  const { images, queries, boxes, lists } = await readGroundTruth(file);
   const { files, leftOut: passed } = await listFolder(join(root, FOLDER));
   const found = new Map(files.flatMap((name) => [name, stemOf(name)].map((key) => [sameForm(key), name])));
   const missing = [...images, ...queries].filter((name) => !found.has(sameForm(name)));
@@ -58,45 +55,35 @@ async function open(uri: SourceUri): Promise<ImageSource> {
     );
   }
   const pathOf = (name: string): string => `${FOLDER}/${found.get(sameForm(name))!}`;
-  const names = (part === undefined ? images : queries).map(pathOf);
+  const names = (split === 'train' ? images : queries).map(pathOf);
   const source = {
-    uri: canonicalUri('revisited', root, { part }),
-    split: 'all' as const,
+    uri: canonicalUri('revisited', root, { split }),
+    split,
     length: names.length,
     settings: decodingSettings(STORED),
     name: (i: number) => join(root, names[i]!),
   };
-  if (part === 'queries') {
-    // without an identity of the images alone: what is seen of a file is its box
-    const { identity } = identities({
-      root,
-      images: names,
-      labels: (q) => boxes[q]!.map(String),
-      decoding: STORED,
-    });
+  if (split === 'train') {
+    const named = new Set([...images, ...queries].map(pathOf));
+    const others = files.filter((name) => !named.has(`${FOLDER}/${name}`));
     return {
       ...source,
-      identity,
-      read: async (q) => cut(await decodeImage(join(root, names[q]!), STORED), boxes[q]!, source.name(q)),
+      leftOut: [...leftOut('images that the ground truth does not name', others), ...passed],
+      read: (i) => decodeImage(join(root, names[i]!), STORED),
+      ...identities({ root, images: names, decoding: STORED }),
     };
   }
-  const named = new Set([...images, ...queries].map(pathOf));
-  const roles = images.map((): string[] => []);
-  for (const [q, of] of truth.entries()) {
-    for (const role of ROLES) for (const i of of[role]) roles[i]!.push(`${q} ${role}`);
-  }
+  // Known by boxes and lists too. There is no identity of the images alone: what features see of a file is its box.
+  const said = (q: number): string[] => [JSON.stringify(boxes[q]), JSON.stringify(lists[q])];
+  const { identity } = identities({ root, images: names, labels: said, decoding: STORED });
   return {
     ...source,
-    leftOut: [
-      ...leftOut(
-        'images that the ground truth does not name',
-        files.filter((name) => !named.has(`${FOLDER}/${name}`)),
-      ),
-      ...passed,
-    ],
-    queries: { uri: canonicalUri('revisited', root, { part: 'queries' }), truth },
-    read: (i) => decodeImage(join(root, names[i]!), STORED),
-    ...identities({ root, images: names, labels: (i) => roles[i]!, decoding: STORED }),
+    identity,
+    queries: {
+      database: canonicalUri('revisited', root, { split: 'train' }),
+      lists: (q) => lists[q]!,
+    },
+    read: async (q) => cut(await decodeImage(join(root, names[q]!), STORED), boxes[q]!, source.name(q)),
   };
 }
 
@@ -152,16 +139,16 @@ async function readGroundTruth(file: string): Promise<GroundTruth> {
     if (box?.length === 4 && box.every(Number.isFinite) && box[2]! > box[0]! && box[3]! > box[1]!) return box;
     throw wrong(`has no box (x from, y from, x to, y to) in bbx of query ${q}`);
   });
-  const truth = gnd.map((entry, q) => {
-    const lists = ROLES.map((role) => {
+  const lists = gnd.map((entry, q) => {
+    const byRole = ROLES.map((role) => {
       const list = numbers(member(entry, role));
       if (list?.every((i) => Number.isInteger(i) && i >= 0 && i < images.length))
         return [role, list] as const;
       throw wrong(`has in ${role} of query ${q} what is no list of images from 0 to ${images.length - 1}`);
     });
-    return Object.fromEntries(lists) as Record<(typeof ROLES)[number], number[]>;
+    return Object.fromEntries(byRole) as Record<(typeof ROLES)[number], number[]>;
   });
-  return { images, queries, boxes, truth };
+  return { images, queries, boxes, lists };
 }
 
 function fromPickle(file: string): unknown {

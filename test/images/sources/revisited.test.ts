@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DataError, UsageError } from '../../../src/errors.js';
+import { DataError } from '../../../src/errors.js';
 import { encodePng, openSource } from '../../../src/images/index.js';
 import { suiteNeeding } from '../../support/suites.js';
 import { python } from '../../support/tools.js';
@@ -50,7 +50,12 @@ describe('revisited', () => {
     expect(Array.from({ length: source.length }, (_, i) => source.name(i))).toEqual(
       DATABASE.map((name) => join(root, `jpg/${name}.png`)),
     );
-    expect(source.queries!.truth).toEqual(TRUTH.map(({ easy, hard, junk }) => ({ easy, hard, junk })));
+    const queries = await openSource(`revisited:${root}`, { split: 'test' });
+    expect([source.split, source.queries, queries.split]).toEqual(['train', undefined, 'test']);
+    expect([0, 1].map(queries.queries!.lists)).toEqual(
+      TRUTH.map(({ easy, hard, junk }) => ({ easy, hard, junk })),
+    );
+    expect(queries.queries!.database).toBe(source.uri); // in which the probe demands that they are searched
     expect(source.leftOut).toEqual([
       { what: 'images that the ground truth does not name', count: 1, examples: ['other.png'] },
     ]);
@@ -58,9 +63,8 @@ describe('revisited', () => {
   });
 
   it('cuts queries to their boxes, ends rounded to the even as Pillow does', async () => {
-    const source = await openSource(`revisited:${await layout('boxes')}`);
-    const queries = await openSource(source.queries!.uri);
-    expect([queries.length, queries.queries, queries.imagesIdentity]).toEqual([2, undefined, undefined]);
+    const queries = await openSource(`revisited:${await layout('boxes')}?split=test`);
+    expect([queries.length, queries.imagesIdentity]).toEqual([2, undefined]);
     const { data, height, width } = await queries.read(0); // 2.5 to 12.4 and 3.5 to 9.6: 2 to 12, 4 to 10
     expect([width, height]).toEqual([10, 6]);
     expect([...data.subarray(0, 3)]).toEqual([20, 40, 5]);
@@ -72,16 +76,22 @@ describe('revisited', () => {
   it('is known by images, boxes and lists, wherever they lie', async () => {
     const of = async (name: string, change: object = {}) => {
       const gnd = [{ ...TRUTH[0]!, ...change }, TRUTH[1]!];
-      const source = await openSource(`revisited:${await layout(name, { ...WHOLE, gnd })}`);
-      const queries = await openSource(source.queries!.uri);
-      return [await source.identity(), await source.imagesIdentity!(), await queries.identity()];
+      const root = await layout(name, { ...WHOLE, gnd });
+      const [source, queries] = [
+        await openSource(`revisited:${root}`),
+        await openSource(`revisited:${root}?split=test`),
+      ];
+      return { images: await source.identity(), queries: await queries.identity() };
     };
-    const [lists, images, boxes] = await of('known-a');
-    expect(await of('known-b')).toEqual([lists, images, boxes]);
-    const moved = await of('known-c', { hard: [4] });
-    expect([moved[0] === lists, moved[1], moved[2]]).toEqual([false, images, boxes]);
-    const wider = await of('known-d', { bbx: [1, 3, 12, 9] });
-    expect([wider[0], wider[1], wider[2] === boxes]).toEqual([lists, images, false]);
+    const first = await of('known-a');
+    expect(await of('known-b')).toEqual(first);
+    for (const [name, change] of [
+      ['c', { hard: [4] }],
+      ['d', { bbx: [1, 3, 12, 9] }],
+    ] as const) {
+      const other = await of(`known-${name}`, change);
+      expect([other.images, other.queries === first.queries]).toEqual([first.images, false]);
+    }
   });
 
   it.each<[string, unknown, RegExp]>([
@@ -133,11 +143,10 @@ describe('revisited', () => {
       ...WHOLE,
       gnd: [{ ...TRUTH[0]!, bbx: [30, 1, 40, 8] }, TRUTH[1]],
     });
-    const queries = await openSource(`revisited:${outside}?part=queries`);
+    const queries = await openSource(`revisited:${outside}?split=test`);
     expect((await failure(() => queries.read(0))).message).toMatch(
       /is 20 x 16 pixels, its query box \(30, 1, 40, 8\) outside of it/,
     );
-    expect(await failure(() => openSource(`revisited:${root}?part=all`))).toBeInstanceOf(UsageError);
   });
 });
 
@@ -177,12 +186,10 @@ with open(f'{root}/gnd_own.pkl', 'wb') as f: pickle.dump(whole, f, protocol=prot
       [2, 3, 4, 5].map((protocol) => [kind, protocol] as const),
     ),
   )('say the same as JSON: %s, protocol %i', async (kind, protocol) => {
-    const json = await openSource(`revisited:${await layout('same')}`);
-    const source = await openSource(`revisited:${await pickled(kind, protocol)}`);
-    expect(source.queries!.truth).toEqual(json.queries!.truth);
-    expect(await source.identity()).toBe(await json.identity());
-    const [a, b] = [await openSource(source.queries!.uri), await openSource(json.queries!.uri)];
-    expect(await a.identity()).toBe(await b.identity());
+    const json = await openSource(`revisited:${await layout('same')}?split=test`);
+    const queries = await openSource(`revisited:${await pickled(kind, protocol)}?split=test`);
+    expect([0, 1].map(queries.queries!.lists)).toEqual([0, 1].map(json.queries!.lists));
+    expect(await queries.identity()).toBe(await json.identity());
   });
 
   it.each(['objects', 'bigendian'])('arrays that are no plain numbers are refused: %s', async (kind) => {
