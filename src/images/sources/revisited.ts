@@ -68,6 +68,7 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
     const others = files.filter((name) => !named.has(`${FOLDER}/${name}`));
     return {
       ...source,
+      queries: { uri: canonicalUri('revisited', root, { split: 'test' }), truth: lists },
       leftOut: [...leftOut('images that the ground truth does not name', others), ...passed],
       read: (i) => decodeImage(join(root, names[i]!), STORED),
       ...identities({ root, images: names, decoding: STORED }),
@@ -79,10 +80,6 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
   return {
     ...source,
     identity,
-    queries: {
-      database: canonicalUri('revisited', root, { split: 'train' }),
-      lists: (q) => lists[q]!,
-    },
     read: async (q) => cut(await decodeImage(join(root, names[q]!), STORED), boxes[q]!, source.name(q)),
   };
 }

@@ -51,11 +51,11 @@ describe('revisited', () => {
       DATABASE.map((name) => join(root, `jpg/${name}.png`)),
     );
     const queries = await openSource(`revisited:${root}`, { split: 'test' });
-    expect([source.split, source.queries, queries.split]).toEqual(['train', undefined, 'test']);
-    expect([0, 1].map(queries.queries!.lists)).toEqual(
-      TRUTH.map(({ easy, hard, junk }) => ({ easy, hard, junk })),
-    );
-    expect(queries.queries!.database).toBe(source.uri); // in which the probe demands that they are searched
+    expect([source.split, queries.split, queries.queries]).toEqual(['train', 'test', undefined]);
+    expect(source.queries).toEqual({
+      uri: queries.uri,
+      truth: TRUTH.map(({ easy, hard, junk }) => ({ easy, hard, junk })),
+    });
     expect(source.leftOut).toEqual([
       { what: 'images that the ground truth does not name', count: 1, examples: ['other.png'] },
     ]);
@@ -186,10 +186,11 @@ with open(f'{root}/gnd_own.pkl', 'wb') as f: pickle.dump(whole, f, protocol=prot
       [2, 3, 4, 5].map((protocol) => [kind, protocol] as const),
     ),
   )('say the same as JSON: %s, protocol %i', async (kind, protocol) => {
-    const json = await openSource(`revisited:${await layout('same')}?split=test`);
-    const queries = await openSource(`revisited:${await pickled(kind, protocol)}?split=test`);
-    expect([0, 1].map(queries.queries!.lists)).toEqual([0, 1].map(json.queries!.lists));
-    expect(await queries.identity()).toBe(await json.identity());
+    const json = await openSource(`revisited:${await layout('same')}`);
+    const source = await openSource(`revisited:${await pickled(kind, protocol)}`);
+    expect(source.queries!.truth).toEqual(json.queries!.truth);
+    const identities = [source, json].map(async ({ queries }) => (await openSource(queries!.uri)).identity());
+    expect(await identities[0]).toBe(await identities[1]);
   });
 
   it.each(['objects', 'bigendian'])('arrays that are no plain numbers are refused: %s', async (kind) => {
