@@ -1,6 +1,6 @@
 // Help: the quick copy says what oclif says, gives way when it may be stale, and every command is in it.
 
-import { utimesSync } from 'node:fs';
+import { readFileSync, utimesSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { sourceFiles } from '../support/imports.js';
@@ -44,6 +44,34 @@ describe('capi --help', () => {
     const { code, stdout } = capi(['doctor', '--help']);
     expect(code).toBe(0);
     expect(stdout).toContain('--json');
+  });
+});
+
+describe('the manifest of the build', () => {
+  it('has the commands of the checkout and no other', () => {
+    const { commands } = JSON.parse(readFileSync(`${root}oclif.manifest.json`, 'utf8'));
+    const ids = sourceFiles('commands').map((file) =>
+      file
+        .replace(/^commands\//, '')
+        .replace(/(\/index)?\.ts$/, '')
+        .replaceAll('/', ':'),
+    );
+    expect(Object.keys(commands).sort()).toEqual(ids.sort());
+  });
+
+  it('spares a command the modules of the others, and its help all of them', () => {
+    const hook = `import { writeSync } from 'node:fs';
+      export function load(url, context, next) {
+        const command = /dist.commands.(.*)\\.js$/.exec(url);
+        if (command) writeSync(2, 'loads ' + command[1] + '\\n');
+        return next(url, context);
+      }`;
+    const url = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
+    const register = `import { register } from 'node:module'; register(${JSON.stringify(url(hook))});`;
+    const loaded = (...args: string[]): string[] =>
+      capi(args, { NODE_OPTIONS: `--import=${url(register)}` }).stderr.match(/(?<=^loads ).*/gm) ?? [];
+    expect(loaded('eval', 'cls', '--help')).toEqual([]);
+    expect(loaded('data', 'list')).toEqual(['data/list']);
   });
 });
 
