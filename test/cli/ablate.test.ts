@@ -138,7 +138,12 @@ describe('a grid', () => {
       expect(record.commands[0]).toMatch(/^capi pretrain quickstart --seed \d --threads 1 --set /);
       expect(record.commands[1]).toMatch(/^capi eval seg runs\/[0-9a-f]{16} --train /);
       expect(record.run.curve).toHaveLength(12);
-      expect(record.run.health.dead_share).toBeGreaterThanOrEqual(0);
+      const metrics = readFileSync(join(whole, 'runs', record.run.id, 'metrics.jsonl'), 'utf8');
+      const { dead_share, dominance, position_information } = JSON.parse(
+        metrics.trimEnd().split('\n').at(-1)!,
+      );
+      expect(record.run.health).toEqual({ dead_share, dominance, position_information });
+      expect(dominance).toBeGreaterThan(1); // the largest share of a prototype over the mean share
     }
     expect(readdirSync(join(whole, 'work'))).toEqual([]);
   });

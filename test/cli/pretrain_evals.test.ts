@@ -88,26 +88,20 @@ describe('an evaluation that is stopped', () => {
         ...(watch ? { watch } : {}),
       };
     };
-    const [whole] = await evaluate(options('whole'));
-    const stages: string[] = [];
-    for (const stopAt of [1, 12, 25]) {
+    const stages = new Set<string>();
+    const [whole] = await evaluate(options('whole', { onStage: (_, stage) => void stages.add(stage) }));
+    expect(stages.size).toBeGreaterThan(2);
+    for (const stage of stages) {
       const stop = new AbortController();
-      let heard = 0;
-      const work = evaluate(
-        options('stopped', {
-          signal: stop.signal,
-          onStage: (_, stage) => {
-            stages.push(stage);
-            if (++heard === stopAt) stop.abort('test');
-          },
-        }),
-      );
-      await work.catch((error) => expect(error).toBeInstanceOf(InterruptedError));
+      const onStage = (_: string, now: string): void => {
+        if (now === stage) stop.abort('test');
+      };
+      const work = evaluate(options('stopped', { signal: stop.signal, onStage }));
+      await expect(work, stage).rejects.toThrow(InterruptedError);
     }
     const [resumed] = await evaluate(options('stopped'));
     expect(resumed!.record.results).toEqual(whole!.record.results);
     expect(resumed!.record.predictions.sha256).toBe(whole!.record.predictions.sha256);
-    expect(stages.length).toBeGreaterThan(5);
     expect(readdirSync(join(folder, `${task}-stopped`, resumed!.record.id))).not.toContain('state');
   });
 });
