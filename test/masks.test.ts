@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stream } from '../src/base/random.js';
 import { maskCounts } from '../src/config/index.js';
+import { choicesOf } from '../src/config/keys.js';
 import { drawMask, drawMasks, drawRectangle, type Masking } from '../src/masks.js';
 
 const official: Masking = { type: 'inverse', ratio: 0.65, roll: true, aspect: [0.5, 2], predict: 0.05 };
@@ -32,7 +33,7 @@ describe('counts', () => {
 });
 
 const maskings = fc.record({
-  type: fc.constantFrom('random', 'block', 'inverse'),
+  type: fc.constantFrom(...choicesOf('masking.type')),
   ratio: fc.double({ min: 0.05, max: 0.95, noNaN: true }),
   roll: fc.boolean(),
   aspect: fc.constantFrom([0.5, 2], [0.2, 0.3], [1, 1], [3, 5]) as fc.Arbitrary<[number, number]>,
