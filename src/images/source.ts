@@ -1,7 +1,7 @@
 // Image sources: what one offers, and what a kind of source says of itself.
 
 import type { DigestOptions } from '../base/files/digests.js';
-import type { Box, DepthMap, LabelMap, RawImage } from './decode/resample.js';
+import type { DepthMap, LabelMap, RawImage } from './decode/resample.js';
 
 /** Which part of a data set: `all` where it is not divided. */
 export type Split = 'train' | 'test' | 'all';
@@ -50,10 +50,6 @@ export interface ImageSource {
   labelMap?(i: number): Promise<LabelMap>;
   /** Depth map of image `i` in metres, as large as the image; 0 where nothing was measured, never all of it. */
   depthMap?(i: number): Promise<DepthMap>;
-  /** Least and greatest depth in metres that the benchmark counts, where the data has such a rule. */
-  readonly depthRange?: readonly [low: number, high: number];
-  /** The part of an image of `nativeSize` whose depth the benchmark counts, where it is not all (NYU's Eigen crop). */
-  readonly depthBox?: Box;
   /** What is looked for among these images, where the data has such queries. */
   readonly queries?: Queries;
   /** Predictions on these images go among `classes` alone, not among all that were learnt: an option, said on the card and in the table. */

@@ -32,8 +32,7 @@ const MILLIMETRE = 0.001;
 /**
  * Opens a split of `DIR`: the images of its list, whose lines are `SCENE/rgb_00045.jpg SCENE/sync_depth_00045.png 518.8579` (image, depth map, focal length,
  * which is not used; paths below DIR, or below train/, sync/, test/ or official_splits/test/ of it), in the order of the list. Without a list, all
- * `rgb_N` beside a `sync_depth_N` below train/ or test/ (or where they lie otherwise), in the order of their paths. The depth that counts is that
- * of up to 10 m inside of the crop of Eigen et al. (NIPS 2014): rows 45 to 470 and columns 41 to 600 of 480 x 640. Throws DataError for what is missing.
+ * `rgb_N` beside a `sync_depth_N` below train/ or test/ (or where they lie otherwise), in the order of their paths. Throws DataError for what is missing.
  */
 async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource> {
   const split = splitOption(uri, options.split) ?? 'train';
@@ -51,8 +50,6 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
   return {
     ...depthMapSource({ uri: canonicalUri('nyu', root, { split }), split, root, pairs }, MILLIMETRE),
     nativeSize: { height: 480, width: 640 },
-    depthRange: [MILLIMETRE, 10],
-    depthBox: { top: 45, left: 41, height: 426, width: 560 },
   };
 }
 

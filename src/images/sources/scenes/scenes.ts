@@ -104,7 +104,6 @@ export function sceneSource(parts: {
     async labelMap(i): Promise<LabelMap> {
       return { data: scene(i).labels.slice(), height: size, width: size };
     },
-    depthRange: [1, WALL],
     async depthMap(i): Promise<DepthMap> {
       return { data: scene(i).depths.slice(), height: size, width: size };
     },
