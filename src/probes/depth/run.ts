@@ -14,7 +14,7 @@ const ORACLE: Head = { source: 'depth maps', head: 'oracle', selected: null };
 const CONSTANT: Head = { source: 'depth maps', head: 'constant', selected: null };
 
 /**
- * All heads of a protocol on one encoder; and, as bounds, the mean depth of each patch of the test maps (no one depth a patch has a lower RMSE) and the mean
+ * All heads of a protocol on one encoder; and, as bounds, the mean depth of each patch of the test maps (without a crop no one depth a patch has a lower RMSE) and the mean
  * depth of the training images for every pixel (what a head can say without looking).
  * @throws DataError for sources without depth maps or without a depth that counts, InterruptedError; the same request goes on
  */

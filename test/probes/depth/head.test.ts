@@ -90,8 +90,8 @@ async function train(
   return { steps: all, after: pointOf(after, at, sizes), sizes };
 }
 
-// Float32 against float64 reaches 4e-6 in the worst of these, on every engine.
-const MOST = 2e-5;
+// Float32 against float64 reaches 2.1e-6 in the worst of these, on every engine.
+const MOST = 1e-5;
 
 onEveryEngine('linear depth heads', (opened) => {
   for (const made of FORMS) {
