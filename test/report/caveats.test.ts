@@ -256,31 +256,42 @@ describe('intervals', () => {
   });
 });
 
-describe('a score that is a number, not a share', () => {
-  const distances = (arm: string, seed: number): number[] =>
-    Array.from({ length: IMAGES }, (_, i) => 2 + ((i * (arm.length + 1) + seed) % 9) / 4);
-  const number = (arm: string, seed: number): MadeCell => {
-    const list = distances(arm, seed);
-    const score = { head: 'made', source: 'patches', metric: 'distance', convention: '-' };
-    const values = { samples: list.map((_, i) => i), scores: { distance: list } };
-    return {
-      arm,
-      seed,
-      evaluation: 'seg',
-      scores: [{ ...score, value: share(list), images: IMAGES, values }],
-    };
+describe('a score that is a number, and the better the lower', () => {
+  const errors = (arm: string, seed: number): number[] =>
+    Array.from({ length: IMAGES }, (_, i) => 2 + ((i * (arm.length + 1) + seed) % 9) / (2 + arm.length));
+  const depth = (arm: string, seed: number): MadeCell => {
+    const rmse = errors(arm, seed);
+    const delta1 = rmse.map((x) => 1 / x);
+    const counted = { samples: rmse.map((_, i) => i), scores: { rmse, delta1 } };
+    const score = { head: 'bins', source: 'patches', convention: '-', images: IMAGES };
+    const scores = [
+      { ...score, metric: 'rmse', value: share(rmse), values: counted },
+      { ...score, metric: 'delta1', value: share(delta1) },
+    ];
+    return { arm, seed, evaluation: 'depth', scores };
   };
+  const arms = ['base', 'better'];
+  let made: Made;
+  beforeAll(async () => {
+    made = await report('number', study(arms.flatMap((arm) => SEEDS.map((seed) => depth(arm, seed)))));
+  });
+  const means = arms.map((arm) => share(SEEDS.map((seed) => share(errors(arm, seed)))));
 
-  it('is printed as it is, and drawn image by image as a share is', async () => {
-    const arms = ['base', 'better'];
-    const made = await report('number', study(arms.flatMap((arm) => SEEDS.map((seed) => number(arm, seed)))));
-    const means = arms.map((arm) => share(SEEDS.map((seed) => share(distances(arm, seed)))));
-    for (const mean of means) expect(made.html).toContain(`>${mean.toFixed(3)} ± `);
-    const differences = distances('base', 0).map((_, i) =>
-      share(SEEDS.map((seed) => distances('better', seed)[i]! - distances('base', seed)[i]!)),
+  it('is printed as it is beside shares in per cent, each headline in a column of its own', () => {
+    expect(made.json.columns.map(({ column }) => column)).toEqual(['depth.bins', 'depth.bins.delta1']);
+    const [base, better] = arms.map((arm) => made.md.split('\n').find((l) => l.startsWith(`| ${arm}`))!);
+    expect(base).toContain(`| ${means[0]!.toFixed(3)} ± `);
+    expect(better).toContain(`| **${means[1]!.toFixed(3)} ± `);
+    expect(better).toContain(`| \u2212${(means[0]! - means[1]!).toFixed(3)} [`);
+    expect(better).toMatch(/\| \*\*\d\d\.\d ± /); // of the share the highest is best
+  });
+
+  it('has the difference and the error over images that its values give', () => {
+    const differences = errors('base', 0).map((_, i) =>
+      share(SEEDS.map((seed) => errors('better', seed)[i]! - errors('base', seed)[i]!)),
     );
     const squares = differences.reduce((sum, x) => sum + (x - share(differences)) ** 2, 0);
-    const line = made.summary.find(({ arm }) => arm === 'better')!;
+    const line = made.summary.find(({ arm, column }) => arm === 'better' && column === 'depth.bins')!;
     expect(Number(line.standard_error_images)).toBeCloseTo(Math.sqrt(squares) / IMAGES, 12);
     expect(Number(line.difference)).toBeCloseTo(means[1]! - means[0]!, 12);
   });

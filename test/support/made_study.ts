@@ -1,6 +1,7 @@
 // A made ablation on disk, as capi ablate leaves one: for tests of reports, which read records alone.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TaskName } from '../../src/probes/tasks.js';
 import { type CellRecord, cellFolder, writeCell } from '../../src/results/cell.js';
 import { type HeadCounts, writeCounts } from '../../src/results/counts.js';
 import type { Result } from '../../src/results/record.js';
@@ -21,7 +22,7 @@ export interface MadeScore {
 export interface MadeCell {
   arm: string;
   seed: number;
-  evaluation: 'cls' | 'seg';
+  evaluation: TaskName;
   scores: MadeScore[];
   state?: 'done' | 'collapsed' | 'diverged';
   reason?: string;
