@@ -8,7 +8,7 @@ import { makeFolder } from '../base/files/write.js';
 import { hashOf, sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
 import { TASK_NAMES } from '../probes/tasks.js';
-import { fileName, resultSchema, schemaVersion } from './record.js';
+import { fileName, parseAs, resultSchema, schemaVersion } from './record.js';
 
 const number = z.number().nullable();
 
@@ -131,18 +131,14 @@ export async function readCell(file: string): Promise<CellRecord> {
   const { value } = await readSealed(file, REMEDY);
   const fail = (what: string): DataError =>
     new DataError(`${file} is not ${what}. ${REMEDY}`, { path: file, fault: 'foreign' });
-  const parsed = cellSchema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    throw fail(`a cell of capi ablate: ${issue.path.join('.')}: ${issue.message}`);
-  }
-  const { id, key, run, probe_seed: probeSeed } = parsed.data;
+  const cell = parseAs(cellSchema, value, (what) => fail(`a cell of capi ablate: ${what}`));
+  const { id, key, run, probe_seed: probeSeed } = cell;
   const folder = basename(dirname(file));
   if (basename(dirname(dirname(file))) === CELLS && folder !== id)
     throw fail(`the cell of its folder: it is ${id}, its folder ${folder}`);
   if (key && (cellId(key) !== id || !key.run.startsWith(run.id) || key.probeSeed !== probeSeed))
     throw fail(`the cell of its id: it says ${id}, its run, evaluation and probe seed make ${cellId(key)}`);
-  return parsed.data;
+  return cell;
 }
 
 /** Bytes of a cell's feature pictures at most. */

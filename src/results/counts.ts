@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { writeWhole } from '../base/files/write.js';
 import { sha256 } from '../base/hash.js';
 import { DataError } from '../errors.js';
+import { parseAs } from './record.js';
 
 const MOST = 2 ** 32;
 const whole = z.array(z.int().min(0).max(MOST));
@@ -85,17 +86,13 @@ export async function readCounts(
   } catch (error) {
     throw fail(`cannot be unpacked (${(error as Error).message})`, 'foreign');
   }
-  const parsed = countsSchema.safeParse(value);
-  if (!parsed.success) {
-    const { path: at, message } = parsed.error.issues[0]!;
-    throw fail(`holds no counts (${at.join('.')}: ${message})`, 'foreign');
-  }
-  for (const head of parsed.data.heads) {
+  const counts = parseAs(countsSchema, value, (what) => fail(`holds no counts (${what})`, 'foreign'));
+  for (const head of counts.heads) {
     const wrong = impossible(head);
     if (wrong)
       throw fail(`holds counts that cannot be (${head.head} of ${head.source}: ${wrong})`, 'foreign');
   }
-  return parsed.data;
+  return counts;
 }
 
 /** What is wrong with the counts of a head, in words. */

@@ -5,7 +5,7 @@ import { readSealed } from '../base/files/seal.js';
 import { shown } from '../base/text.js';
 import { DataError } from '../errors.js';
 import { TASK_NAMES } from '../probes/tasks.js';
-import { fileName, schemaVersion } from './record.js';
+import { fileName, parseAs, schemaVersion } from './record.js';
 
 export const PLAN = 'plan.json';
 
@@ -53,14 +53,10 @@ export async function readPlan(folder: string): Promise<AblationPlan> {
   const { value } = await readSealed(file, 'run capi ablate with its grid again, or restore it');
   const fail = (what: string): DataError =>
     new DataError(`${file} is not the plan of an ablation: ${what}`, { path: file, fault: 'foreign' });
-  const parsed = planSchema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    throw fail(`${issue.path.join('.')}: ${issue.message}`);
-  }
-  const fault = faultOf(parsed.data);
+  const plan = parseAs(planSchema, value, fail);
+  const fault = faultOf(plan);
   if (fault !== undefined) throw fail(fault);
-  return parsed.data;
+  return plan;
 }
 
 /** Why a plan contradicts itself, if it does: what is in it twice would be counted twice. */

@@ -166,21 +166,20 @@ const REMEDY = 'evaluate again with --force, or restore it';
 /** Throws DataError naming the file when it is torn, was changed, is no record, or is not the record that its id and folder name. */
 export async function readRecord(file: string): Promise<EvaluationRecord> {
   const { value } = await readSealed(file, REMEDY);
-  const parsed = recordSchema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    throw new DataError(`${file} is not a record of capi eval: ${issue.path.join('.')}: ${issue.message}`, {
-      path: file,
-      fault: 'foreign',
-    });
-  }
-  const wrong = strangeParts(file, parsed.data);
-  if (wrong !== undefined)
-    throw new DataError(`${file} is not the record of its id: ${wrong}. ${REMEDY}`, {
-      path: file,
-      fault: 'foreign',
-    });
-  return parsed.data;
+  const fail = (what: string): DataError =>
+    new DataError(`${file} is not ${what}`, { path: file, fault: 'foreign' });
+  const record = parseAs(recordSchema, value, (what) => fail(`a record of capi eval: ${what}`));
+  const wrong = strangeParts(file, record);
+  if (wrong !== undefined) throw fail(`the record of its id: ${wrong}. ${REMEDY}`);
+  return record;
+}
+
+/** A value as its schema has it. @throws what `fail` makes of the first thing that is wrong, in words */
+export function parseAs<T>(schema: z.ZodType<T>, value: unknown, fail: (what: string) => Error): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw fail(`${path.join('.')}: ${message}`);
 }
 
 /** What of a record does not fit its id, in words. */
