@@ -88,7 +88,7 @@ export async function channelStats(
 
 const GAP = 4;
 const PAPER = 255;
-const BLANK: [number, number, number] = [214, 214, 214];
+const BLANK = 214;
 
 /**
  * Lays samples out in rows, each image in a tile of `tile` pixels (small ones enlarged by a whole factor, large ones shrunk, their
@@ -112,7 +112,8 @@ export function contactSheet(samples: Sample[], ignoreLabels: number[] = [], til
     const left = GAP + (i % columns) * (cell + GAP);
     const top = GAP + Math.floor(i / columns) * (tile + GAP);
     if (!image) {
-      paste(sheet, solid(tile, BLANK), top, left, tile);
+      const blank = { data: new Uint8Array(tile * tile * 3).fill(BLANK), height: tile, width: tile };
+      paste(sheet, blank, top, left, tile);
       return;
     }
     const { height, width } = sizeInTile(image, tile);
@@ -161,12 +162,6 @@ function paste(sheet: RawImage, image: RawImage, top: number, left: number, tile
     const row = image.data.subarray(y * image.width * 3, (y + 1) * image.width * 3);
     sheet.data.set(row, ((y0 + y) * sheet.width + x0) * 3);
   }
-}
-
-function solid(side: number, colour: [number, number, number]): RawImage {
-  const data = new Uint8Array(side * side * 3);
-  for (let p = 0; p < data.length; p++) data[p] = colour[p % 3]!;
-  return { data, height: side, width: side };
 }
 
 /** A label map as colours that keep apart: black for 0, then hues by the golden angle in three lightnesses. */

@@ -25,7 +25,7 @@ export interface ImageHeader {
 /** What is wrong with a file. */
 type Refusal = (what: string) => DataError;
 
-const PNG_SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+export const PNG_SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
 /** Both byte orders, TIFF and BigTIFF. */
 const TIFF_BEGINS = new Set(['49492a00', '4d4d002a', '49492b00', '4d4d002b']);

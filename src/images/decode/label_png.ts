@@ -2,9 +2,8 @@
 
 import { shown } from '../../base/text.js';
 import { DataError } from '../../errors.js';
-import { checkPixels } from './header.js';
+import { checkPixels, PNG_SIGNATURE } from './header.js';
 
-const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 const GREYSCALE = 0;
 const PALETTE = 3;
 const KINDS: Record<number, string> = { 2: 'colour', 4: 'greyscale with alpha', 6: 'colour with alpha' };
@@ -32,11 +31,11 @@ export interface StoredNumbers {
  */
 export function storedNumbers(path: string, bytes: Buffer, what: MapKind): StoredNumbers {
   const wrong = (what: string): DataError => new DataError(`${shown(path)} ${what}`, { file: path });
-  if (!bytes.subarray(0, 8).equals(SIGNATURE)) {
+  if (!bytes.subarray(0, 8).equals(PNG_SIGNATURE)) {
     throw wrong(`is no PNG file: ${what}s are ${KIND[what]} a pixel`);
   }
-  const kept: Buffer[] = [SIGNATURE];
-  const stored: StoredNumbers = { bits: 0, png: SIGNATURE };
+  const kept: Buffer[] = [PNG_SIGNATURE];
+  const stored: StoredNumbers = { bits: 0, png: PNG_SIGNATURE };
   let coloured = false;
   for (let at = 8, type = ''; type !== 'IEND'; ) {
     const end = at + 12 <= bytes.length ? at + 12 + bytes.readUInt32BE(at) : Number.POSITIVE_INFINITY;

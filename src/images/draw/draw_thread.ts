@@ -1,7 +1,7 @@
 // The thread that draws every n-th batch ahead of the trainer; it never needs the main thread to go on, which may be deep in a native call.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { openSource } from '../sources/index.js';
+import { openSame } from '../sources/index.js';
 import { Drawer, type DrawnBatch, type DrawOptions, packError, type SentError } from './drawer.js';
 
 /** What a drawing thread is started with. */
@@ -22,11 +22,7 @@ export interface WorkerTask {
 export type WorkerMessage = { batch: DrawnBatch } | { error: SentError };
 
 async function drawAhead(task: WorkerTask): Promise<void> {
-  const source = await openSource(task.uri);
-  if (source.length !== task.length) {
-    throw new Error(`${task.uri} changed while it was opened: ${task.length} images, now ${source.length}`);
-  }
-  const drawer = new Drawer(source, task.options);
+  const drawer = new Drawer(await openSame(task.uri, task.length), task.options);
   const wanted = new Int32Array(task.wanted);
   for (let step = task.first; ; step += task.stride) {
     for (;;) {

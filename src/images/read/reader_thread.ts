@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { packError, type SentError } from '../draw/drawer.js';
-import { openSource } from '../sources/index.js';
+import { openSame } from '../sources/index.js';
 import { type ReaderJob, type ReaderResult, readOne } from './reader_jobs.js';
 
 /** What a reading thread is started with. */
@@ -22,16 +22,8 @@ export type ReaderAnswer =
   | { request: number; result: ReaderResult<ReaderJob> }
   | { request: number; error: SentError };
 
-async function open({ uri, length }: ReaderTask) {
-  const source = await openSource(uri);
-  if (source.length !== length) {
-    throw new Error(`${uri} changed while it was opened: ${length} images, now ${source.length}`);
-  }
-  return source;
-}
-
 const task = workerData as ReaderTask;
-const opened = open(task);
+const opened = openSame(task.uri, task.length);
 opened.catch(() => {}); // every request tells it
 
 parentPort!.on('message', async ({ request, index }: ReaderRequest) => {

@@ -7,7 +7,7 @@ import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../sourc
 import { readText } from './files/label_file.js';
 import { labelMapSource } from './files/label_maps.js';
 import { checkFolder, isFolder, listNames, sameForm } from './files/listing.js';
-import { listTwo, pairFiles } from './files/map_files.js';
+import { pairsBelow } from './files/map_files.js';
 import { quoted } from './files/parts.js';
 import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
 
@@ -25,7 +25,7 @@ const NAMES_FILE = 'objectInfo150.txt';
 const FOLDER = { train: 'training', test: 'validation' } as const;
 
 /** What no score counts, as published: 0 is everything that is no class, 255 stands in no file. */
-export const ADE20K_IGNORE = [0, 255];
+const ADE20K_IGNORE = [0, 255];
 
 /**
  * Opens `DIR/images/{training,validation}` with the label maps of `DIR/annotations/...`, where DIR is ADEChallengeData2016 or holds it.
@@ -42,21 +42,17 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
     images: await inAnyCase(root, 'images', FOLDER[split]),
     maps: await inAnyCase(root, 'annotations', FOLDER[split]),
   };
-  const files = await listTwo(root, folders, `expected the layout of ${ARCHIVE}.zip`);
-  const pairs = pairFiles({ images: join(root, folders.images), maps: join(root, folders.maps) }, files);
+  const { pairs, leftOut } = await pairsBelow(root, folders, `expected the layout of ${ARCHIVE}.zip`);
   return {
     ...labelMapSource({
       uri: canonicalUri('ade20k', root, { split }),
       split,
       root,
-      pairs: pairs.map(({ image, map }) => ({
-        image: `${folders.images}/${image}`,
-        map: `${folders.maps}/${map}`,
-      })),
+      pairs,
       classes: ['other', ...(await classNames(root))],
       ignoreLabels: ADE20K_IGNORE,
     }),
-    leftOut: files.leftOut,
+    leftOut,
   };
 }
 

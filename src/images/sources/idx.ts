@@ -26,18 +26,8 @@ const HOW_TO_GET =
   "expected IDX files such as train-images-idx3-ubyte.gz; on Debian 'apt-get install dataset-fashion-mnist' puts Fashion-MNIST under /usr/share/datasets/fashion-mnist";
 
 /** Labels of Fashion-MNIST; its label files are known by their digest, whatever the folder is called. */
-export const FASHION_CLASSES = [
-  'T-shirt',
-  'trouser',
-  'pullover',
-  'dress',
-  'coat',
-  'sandal',
-  'shirt',
-  'sneaker',
-  'bag',
-  'ankle boot',
-];
+const FASHION_CLASSES =
+  'T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot'.split(', ');
 const FASHION_LABEL_DIGESTS = [
   'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9', // train, uncompressed
   '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34', // test

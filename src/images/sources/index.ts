@@ -25,6 +25,13 @@ export const SOURCES: Readonly<Record<string, SourceKind>> = {
   revisited,
 };
 
+/** Opens in a thread what the main thread sees as `uri` with `length` images. Throws where a folder changed meanwhile, and as openSource does. */
+export async function openSame(uri: string, length: number): Promise<ImageSource> {
+  const source = await openSource(uri);
+  if (source.length === length) return source;
+  throw new Error(`${uri} changed while it was opened: ${length} images, now ${source.length}`);
+}
+
 /**
  * Opens the image source that `text` names (see SOURCES). Options inside the URI win over `options`.
  * Throws UsageError for a URI that cannot be understood and DataError for data that is missing or unusable.

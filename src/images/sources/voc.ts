@@ -8,7 +8,7 @@ import type { ImageSource, SourceKind, SourceOptions, SourceUri } from '../sourc
 import { problem, readText } from './files/label_file.js';
 import { labelMapSource } from './files/label_maps.js';
 import { checkFolder, isFolder, sameForm, stemOf } from './files/listing.js';
-import { listTwo, pairFiles } from './files/map_files.js';
+import { pairsBelow } from './files/map_files.js';
 import { canonicalUri, SPLIT_OPTION, splitOption } from './uri.js';
 
 export const voc: SourceKind = {
@@ -20,32 +20,13 @@ export const voc: SourceKind = {
 };
 
 /** Names of labels 0 to 20 (Everingham et al. 2012, development kit). */
-export const VOC_CLASSES = [
-  'background',
-  'aeroplane',
-  'bicycle',
-  'bird',
-  'boat',
-  'bottle',
-  'bus',
-  'car',
-  'cat',
-  'chair',
-  'cow',
-  'dining table',
-  'dog',
-  'horse',
-  'motorbike',
-  'person',
-  'potted plant',
-  'sheep',
-  'sofa',
-  'train',
-  'tv monitor',
-];
+const CLASSES =
+  'background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorbike, person, potted plant, sheep, sofa, train, tv monitor'.split(
+    ', ',
+  );
 
 /** The border of objects and what is hard to tell. */
-export const VOC_IGNORE = [255];
+const IGNORE = [255];
 
 const IMAGES = 'JPEGImages';
 const MAPS = 'SegmentationClass';
@@ -70,22 +51,14 @@ async function open(uri: SourceUri, options: SourceOptions): Promise<ImageSource
   const root = await findRoot(resolve(uri.place));
   const stems = await readList(root, list);
   const folders = { images: IMAGES, maps: /aug/i.test(list) ? AUGMENTED_MAPS : MAPS };
-  const files = await listTwo(root, folders, 'expected the layout of VOCdevkit/VOC2012');
-  const pairs = pairFiles(
-    { images: join(root, folders.images), maps: join(root, folders.maps) },
-    files,
-    stems,
-  );
+  const { pairs } = await pairsBelow(root, folders, 'expected the layout of VOCdevkit/VOC2012', stems);
   return labelMapSource({
     uri: canonicalUri('voc', root, { list }),
     split,
     root,
-    pairs: pairs.map(({ image, map }) => ({
-      image: `${folders.images}/${image}`,
-      map: `${folders.maps}/${map}`,
-    })),
-    classes: VOC_CLASSES,
-    ignoreLabels: VOC_IGNORE,
+    pairs,
+    classes: CLASSES,
+    ignoreLabels: IGNORE,
   });
 }
 

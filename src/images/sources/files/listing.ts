@@ -46,19 +46,11 @@ function unlistable(directory: string, error: unknown): DataError {
 }
 
 /** Folders that systems and viewers put among pictures: thumbnails, archives' leftovers, bins. Whatever they hold is no data. */
-const SYSTEM_FOLDERS = new Set([
-  '@eadir',
-  '@__thumb',
-  '@recycle',
-  '@tmp',
-  '#recycle',
-  '#snapshot',
-  '__macosx',
-  '__pycache__',
-  '$recycle.bin',
-  'system volume information',
-  'lost+found',
-]);
+const SYSTEM_FOLDERS = new Set(
+  '@eadir, @__thumb, @recycle, @tmp, #recycle, #snapshot, __macosx, __pycache__, $recycle.bin, system volume information, lost+found'.split(
+    ', ',
+  ),
+);
 
 /** Whether a folder of this name holds no data: hidden, or made by a system. */
 export const isSystemFolder = (name: string): boolean =>

@@ -16,38 +16,37 @@ export interface FilePair {
   map: string;
 }
 
-/** Files of a folder of images and of one of maps. Throws one DataError for all folders that are missing, or when both are empty. */
-export async function listTwo(
+/**
+ * The images and label maps of two folders below `root`, matched (see pairFiles) and relative to it. Throws one DataError for all folders that are
+ * missing, or when both are empty.
+ */
+export async function pairsBelow(
   root: string,
   folders: { images: string; maps: string },
   expected: string,
-): Promise<{ images: string[]; maps: string[]; leftOut: LeftOut[] }> {
+  wanted?: string[],
+): Promise<{ pairs: FilePair[]; leftOut: LeftOut[] }> {
+  const [images, maps] = [join(root, folders.images), join(root, folders.maps)];
   const missing: string[] = [];
   for (const folder of [folders.images, folders.maps]) {
     if (!(await isFolder(join(root, folder)))) missing.push(folder);
   }
   if (missing.length > 0) {
-    throw new DataError(
-      `${root} has no ${missing.map((folder) => `${folder}/`).join(' and no ')}: ${expected}`,
-      {
-        folder: root,
-        missing,
-      },
-    );
+    const names = missing.map((folder) => `${folder}/`).join(' and no ');
+    throw new DataError(`${root} has no ${names}: ${expected}`, { folder: root, missing });
   }
-  const listed = [
-    await listFolder(join(root, folders.images)),
-    await listFolder(join(root, folders.maps)),
-  ] as const;
-  const files = {
-    images: listed[0].files,
-    maps: listed[1].files,
-    leftOut: [...listed[0].leftOut, ...listed[1].leftOut],
+  const [ofImages, ofMaps] = [await listFolder(images), await listFolder(maps)];
+  if (ofImages.files.length === 0 && ofMaps.files.length === 0) {
+    throw new DataError(`${images} holds no images: ${expected}`, { folder: root });
+  }
+  const pairs = pairFiles({ images, maps }, { images: ofImages.files, maps: ofMaps.files }, wanted);
+  return {
+    pairs: pairs.map(({ image, map }) => ({
+      image: `${folders.images}/${image}`,
+      map: `${folders.maps}/${map}`,
+    })),
+    leftOut: [...ofImages.leftOut, ...ofMaps.leftOut],
   };
-  if (files.images.length === 0 && files.maps.length === 0) {
-    throw new DataError(`${join(root, folders.images)} holds no images: ${expected}`, { folder: root });
-  }
-  return files;
 }
 
 /** Files of one side by stem (the path below `folder`, without its ending, in the form in which names are compared). */
