@@ -6,7 +6,7 @@ import type { Config } from '../config/index.js';
 import { encoderParameters } from '../encoder/program.js';
 import { modelSizes } from '../model/sizes.js';
 import { type HeadSizes, headShapes, initialHeads } from '../probes/cls/heads.js';
-import { type FeatureSource, featureSources } from '../probes/cls/sources.js';
+import { type FeatureSource, featureSources } from '../probes/sources.js';
 import { sampler } from '../probes/split.js';
 import { benchImages, encoderWeights, imagesTensor } from './workload.js';
 

@@ -7,7 +7,7 @@ import { IMAGENET } from '../../images/normalise.js';
 import { adamwCorrections } from '../../optim/adamw.js';
 import { batchesInMemory, type TrainingBatch } from '../../probes/cls/batches.js';
 import { headStepProgram } from '../../probes/cls/heads.js';
-import { type FeatureSource, sourceFeatures } from '../../probes/cls/sources.js';
+import { type FeatureSource, sourceFeatures } from '../../probes/sources.js';
 import {
   gridOf,
   headSizesOf,

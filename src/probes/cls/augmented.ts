@@ -3,11 +3,11 @@
 import { stream } from '../../base/random.js';
 import { finiteFeatures } from '../../encoder/finite.js';
 import { randomResizedCrop } from '../../images/index.js';
+import { type FeatureSource, type SourceFeatures, sourceFeatures } from '../sources.js';
 import { sampler } from '../split.js';
 import type { ProbeRequest } from '../task.js';
 import type { TrainingBatches } from './batches.js';
 import type { ClassificationProtocol } from './protocol.js';
-import { type FeatureSource, type SourceFeatures, sourceFeatures } from './sources.js';
 
 /**
  * Random resized crops and flips of the training images (protocol "Image classification"), keyed by (seed, step, position). The

@@ -1,8 +1,8 @@
 // Batches that classification heads train on, and sets that they predict; of features that lie in memory, too.
 
 import type { SampleLabels } from '../../scores/classification.js';
+import type { FeatureSource, SourceFeatures } from '../sources.js';
 import { sampler } from '../split.js';
-import type { FeatureSource, SourceFeatures } from './sources.js';
 
 /** A batch to train on: features of every source and one class id for each sample. */
 export interface TrainingBatch {

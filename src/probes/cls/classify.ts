@@ -4,6 +4,8 @@ import { DataError } from '../../errors.js';
 import { labelsOf, sameForm } from '../../images/index.js';
 import { classAccuracy, type SampleLabels, topOne } from '../../scores/classification.js';
 import { type EvaluationData, featuresOf, type SetFeatures } from '../dataset.js';
+import { openSamples, type Samples, sampleVectors } from '../samples.js';
+import { type FeatureSource, featureSources, type SourceFeatures, type SourceName } from '../sources.js';
 import { sampler } from '../split.js';
 import type { ProbeRequest, TestData } from '../task.js';
 import { augmentedBatches } from './augmented.js';
@@ -12,9 +14,7 @@ import { fewShotClassification } from './few_shot.js';
 import { trainClassificationGrid } from './grid.js';
 import { type KnnPoint, type KnnRequest, knnClassification, type LabelledVectors } from './knn.js';
 import { classNames, trainLabels } from './labels.js';
-import type { ClassificationProtocol, SourceName } from './protocol.js';
-import { openSamples, type Samples, sampleVectors } from './samples.js';
-import { type FeatureSource, featureSources, type SourceFeatures } from './sources.js';
+import type { ClassificationProtocol } from './protocol.js';
 
 type ClassifyRequest = ProbeRequest<ClassificationProtocol>;
 

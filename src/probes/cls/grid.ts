@@ -4,6 +4,7 @@ import { DataError, DivergedError, InterruptedError, UsageError } from '../../er
 import { adamwCorrections } from '../../optim/adamw.js';
 import { scheduleShape } from '../../optim/schedule.js';
 import { type ClassificationScore, largestClass, topOne } from '../../scores/classification.js';
+import type { FeatureSource, SourceFeatures } from '../sources.js';
 import type { EvaluationSet, TrainingBatches } from './batches.js';
 import {
   type HeadSizes,
@@ -17,7 +18,6 @@ import {
   stateNames,
 } from './heads.js';
 import { type ClassificationProtocol, type GridPoint, gridPoints } from './protocol.js';
-import type { FeatureSource, SourceFeatures } from './sources.js';
 
 /** Samples of one call of a prediction program. */
 const PREDICTION_BATCH = 128;

@@ -1,17 +1,6 @@
 // The classification part of a protocol file: sources, grid, optimiser, schedule, transforms, k-NN and few-shot settings.
 import { z } from 'zod';
-
-/** Feature sources by name; the first four are the official ones. */
-export const SOURCE_NAMES = [
-  'global',
-  'average_patch',
-  'global+average_patch',
-  'patches',
-  'average_register',
-  'concatenated_registers',
-  'registers',
-] as const;
-export type SourceName = (typeof SOURCE_NAMES)[number];
+import { SOURCE_NAMES } from '../sources.js';
 
 const share = z.number().min(0).max(1);
 const above0 = z.number().positive();

@@ -1,4 +1,7 @@
 // Image classification as a probe task: one label an image, k-NN, few-shot and the grid of linear and attentive heads.
+
+import { samplesBytes } from '../samples.js';
+import { type FeatureSource, featureSources } from '../sources.js';
 import { splitImages } from '../split.js';
 import type { CostRequest, ProbeTask } from '../task.js';
 import { classify } from './classify.js';
@@ -6,8 +9,6 @@ import { classificationEntries } from './entries.js';
 import { labelNotes } from './label_notes.js';
 import { classNames, trainLabels } from './labels.js';
 import { type ClassificationProtocol, classificationProtocolSchema } from './protocol.js';
-import { samplesBytes } from './samples.js';
-import { type FeatureSource, featureSources } from './sources.js';
 
 export const task: ProbeTask<ClassificationProtocol> = {
   settings: classificationProtocolSchema,

@@ -1,10 +1,10 @@
 // Image retrieval on one frozen encoder: every query's ranking of the database under cosine similarity, and the scores of it.
 import { InterruptedError } from '../../errors.js';
 import type { VectorSource } from '../../solvers/neighbours.js';
-import { openSamples, type Samples } from '../cls/samples.js';
-import { type FeatureSource, featureSources } from '../cls/sources.js';
 import { type EvaluationData, featuresOf, type SetFeatures } from '../dataset.js';
 import { addScores, type Entries, noEntries } from '../entries.js';
+import { openSamples, type Samples } from '../samples.js';
+import { type FeatureSource, featureSources } from '../sources.js';
 import type { ProbeRequest } from '../task.js';
 import { ranksOf } from './metrics.js';
 import { inputOf, type RetrievalProtocol } from './protocol.js';

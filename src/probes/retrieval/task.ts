@@ -1,9 +1,9 @@
 // Image retrieval as a probe task: the training images are the database, the test images the queries, and nothing is learnt.
 import { DataError } from '../../errors.js';
-import { samplesBytes } from '../cls/samples.js';
-import { featureSources } from '../cls/sources.js';
 import type { EvaluationData } from '../dataset.js';
+import { samplesBytes } from '../samples.js';
 import { allSets } from '../sets.js';
+import { featureSources } from '../sources.js';
 import type { CostRequest, ProbeTask, Sets } from '../task.js';
 import { inputOf, type RetrievalProtocol, retrievalProtocolSchema } from './protocol.js';
 import { namesOf, truthOf } from './relevance.js';

@@ -5,7 +5,7 @@ import { OnnxEngine } from '../../../src/engine/onnx/session.js';
 import { batchesInMemory, type EvaluationSet, setInMemory } from '../../../src/probes/cls/batches.js';
 import { type GridRequest, type GridState, trainClassificationGrid } from '../../../src/probes/cls/grid.js';
 import { initialHeads } from '../../../src/probes/cls/heads.js';
-import type { FeatureSource } from '../../../src/probes/cls/sources.js';
+import type { FeatureSource } from '../../../src/probes/sources.js';
 import { relativeError } from '../../support/golden.js';
 import { plainPooling } from './golden.js';
 

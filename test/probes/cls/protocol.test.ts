@@ -8,9 +8,8 @@ import {
   type ClassificationProtocol,
   classificationProtocolSchema,
   gridPoints,
-  SOURCE_NAMES,
 } from '../../../src/probes/cls/protocol.js';
-import { featureSources, sourceFeatures } from '../../../src/probes/cls/sources.js';
+import { featureSources, SOURCE_NAMES, sourceFeatures } from '../../../src/probes/sources.js';
 import { sampler, splitImages } from '../../../src/probes/split.js';
 
 function protocol(name: string): ClassificationProtocol {

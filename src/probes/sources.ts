@@ -1,6 +1,17 @@
 // What the heads read: the feature sources of the protocol, made from the features of an encoder.
-import type { FrozenEncoder, FrozenFeatures } from '../../encoder/frozen.js';
-import type { SourceName } from './protocol.js';
+import type { FrozenEncoder, FrozenFeatures } from '../encoder/frozen.js';
+
+/** Feature sources by name; the first four are the official ones. */
+export const SOURCE_NAMES = [
+  'global',
+  'average_patch',
+  'global+average_patch',
+  'patches',
+  'average_register',
+  'concatenated_registers',
+  'registers',
+] as const;
+export type SourceName = (typeof SOURCE_NAMES)[number];
 
 /** One feature source: vectors [n, width], or tokens [n, tokens, width], which attentive pooling pools. */
 export interface FeatureSource {

@@ -1,6 +1,6 @@
 // The features of one set of images by feature source, held in memory where they fit and read from the store where they do not.
-import type { FrozenEncoder, FrozenFeatures } from '../../encoder/frozen.js';
-import type { VectorSource } from '../../solvers/neighbours.js';
+import type { FrozenEncoder, FrozenFeatures } from '../encoder/frozen.js';
+import type { VectorSource } from '../solvers/neighbours.js';
 import { type FeatureSource, type SourceFeatures, sourceFeatures } from './sources.js';
 
 /** Images that are turned into source features at a time. */
