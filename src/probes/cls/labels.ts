@@ -6,14 +6,15 @@ import type { EvaluationData } from '../dataset.js';
 
 /** Names of a source's classes. @throws DataError when it has none */
 export function classNames(source: ImageSource): string[] {
-  if (!source.classes || source.classes.length < 2) {
+  const { uri, classes, unlabelled } = source;
+  if (!classes || classes.length < 2) {
     const why =
-      source.unlabelled ?? (source.classes ? `its only class is ${source.classes[0] ?? 'none'}` : undefined);
-    throw new DataError(
-      `${source.uri} has no class labels${why === undefined ? '' : ` (${why})`}: classification needs a source with two classes or more`,
-    );
+      unlabelled === undefined && classes
+        ? `has labels of one class (${classes[0] ?? 'none'}) alone`
+        : `has no class labels${unlabelled === undefined ? '' : ` (${unlabelled})`}`;
+    throw new DataError(`${uri} ${why}: classification needs a source with two classes or more`);
   }
-  return source.classes;
+  return classes;
 }
 
 /**
