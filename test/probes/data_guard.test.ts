@@ -158,7 +158,9 @@ describe('labels', () => {
     const one = await labelled('x', ['cat', 'dog'], [[1], [1], []]);
     expect((await failure(async () => trainLabels(one))).message).toContain('are of one class (dog)');
     const only = await labelled('x', ['cat'], [[0]]);
-    expect((await failure(async () => classNames(only.source))).message).toContain('its only class is cat');
+    expect((await failure(async () => classNames(only.source))).message).toContain(
+      'of one class (cat) alone',
+    );
     const why = pictures('x', [1], { unlabelled: 'for a reason' });
     expect((await failure(async () => classNames(why))).message).toContain('(for a reason)');
   });
