@@ -16,6 +16,7 @@ import {
   storedParts,
 } from '../features/store.js';
 import { type EvaluationTransform, type ImageSource, readAll } from '../images/index.js';
+import { patchPixels } from './patch_pixels.js';
 
 /** How an image becomes the input of an encoder of any size; label maps go the same way with nearest neighbours. */
 export type InputTransform =
@@ -266,7 +267,7 @@ export async function patchMapsOf<M extends MapKind>(
     for await (const view of readAll(source, indices.subarray(first), options, reading(watch, encoder))) {
       stopIfAsked(watch, `interrupted after ${done} of ${indices.length} ${called}`);
       watch.onProgress?.(++done, indices.length);
-      yield { [kind]: byPatch(view[read]!, size.width, patch, grid) };
+      yield { [kind]: patchPixels<Uint8Array | Float32Array>(view[read]!, { ...size, patch }) };
     }
   }
   const part = { dtype, perImage: grid.rows * grid.columns, width: patch * patch };
@@ -275,20 +276,49 @@ export async function patchMapsOf<M extends MapKind>(
   return parts[kind] as PartFile<(typeof MAPS)[M]['dtype']>;
 }
 
-/** A map of `width` columns, patch by patch: [rows * columns, patch * patch]. */
-function byPatch<M extends Uint8Array | Float32Array>(
-  map: M,
-  width: number,
-  patch: number,
-  { rows, columns }: { rows: number; columns: number },
-): M {
-  const out = new (map.constructor as new (length: number) => M)(rows * columns * patch * patch);
-  for (let cell = 0, at = 0; cell < rows * columns; cell++) {
-    const corner = Math.floor(cell / columns) * patch * width + (cell % columns) * patch;
-    for (let y = 0; y < patch; y++, at += patch) {
-      const from = corner + y * width;
-      out.set(map.subarray(from, from + patch), at);
-    }
-  }
-  return out;
+/** Features and maps of a set of images, patch by patch. */
+export interface PatchSet<M extends MapKind> {
+  readonly images: number;
+  /** [images * patches, patchWidth] */
+  readonly features: MatrixFile;
+  /** See patchMapsOf. */
+  readonly maps: PartFile<(typeof MAPS)[M]['dtype']>;
+  close(): Promise<void>;
+}
+
+/** Patch features under the squashing transform, and the maps of the same images, both in the store. @throws what featuresOf and patchMapsOf throw */
+export async function openPatches<M extends MapKind>(
+  kind: M,
+  {
+    encoder,
+    store,
+    watch,
+  }: {
+    encoder: FrozenEncoder;
+    store: string;
+    watch?: Watch & { onStage?: (stage: string, done: number, total: number) => void };
+  },
+  data: EvaluationData,
+  called: string,
+): Promise<PatchSet<M>> {
+  const stage = (what: string): Watch => ({
+    ...watch,
+    onProgress: (done, total) => watch?.onStage?.(`${what} of ${called}`, done, total),
+  });
+  const maps = await patchMapsOf(kind, encoder, data, store, stage(MAPS[kind].called));
+  const features = await featuresOf(encoder, data, { kind: 'squash' }, store, stage('features')).catch(
+    async (error) => {
+      await maps.close();
+      throw error;
+    },
+  );
+  return {
+    images: data.indices.length,
+    features: features.patches,
+    maps,
+    async close() {
+      await maps.close();
+      await features.close();
+    },
+  };
 }

@@ -1,6 +1,6 @@
 // Depth on one frozen encoder: patch features and depth maps from the store, every head selected before any test set is opened, and the two bounds.
 import { DataError } from '../../errors.js';
-import { type EvaluationData, featuresOf, patchMapsOf } from '../dataset.js';
+import { type EvaluationData, openPatches } from '../dataset.js';
 import { addGrid, addScores, type Entries, type Head, noEntries } from '../entries.js';
 import type { PatchGrid } from '../linear/upsample.js';
 import type { ProbeRequest } from '../task.js';
@@ -23,15 +23,9 @@ export async function depthEntries(request: ProbeRequest<DepthProtocol>): Promis
   const { max_depth: most, crop } = protocol;
   const opened: { close(): Promise<void> }[] = [];
   const open = async (data: EvaluationData, part: string): Promise<DepthSet> => {
-    const stage = (what: string) => ({
-      ...watch,
-      onProgress: (done: number, total: number) => watch?.onStage?.(`${what} of ${part}`, done, total),
-    });
-    const depths = await patchMapsOf('depths', encoder, data, request.store, stage('depth maps'));
-    opened.push(depths);
-    const features = await featuresOf(encoder, data, { kind: 'squash' }, request.store, stage('features'));
-    opened.push(features);
-    return { images: data.indices.length, features: features.patches, depths };
+    const set = await openPatches('depths', request, data, part);
+    opened.push(set);
+    return { images: set.images, features: set.features, depths: set.maps };
   };
   const grid: PatchGrid = { ...encoder.grid, patch: encoder.patch };
   const mask = cropMask(crop, encoder.size);

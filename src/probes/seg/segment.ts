@@ -1,7 +1,7 @@
 // Segmentation on one frozen encoder: patch features and labels from the store, every head selected before any test set is opened.
 import type { RowSource } from '../../features/rows.js';
 import type { ImageSource } from '../../images/index.js';
-import { type EvaluationData, featuresOf, patchMapsOf } from '../dataset.js';
+import { type EvaluationData, openPatches } from '../dataset.js';
 import type { ProbeRequest, TestData } from '../task.js';
 import { segment } from './index.js';
 import { patchOracle } from './oracle.js';
@@ -27,15 +27,9 @@ export async function segmentEncoder(request: ProbeRequest<SegmentationProtocol>
   const { engine, encoder, protocol, train, tests, split, seed, watch } = request;
   const opened: { close(): Promise<void> }[] = [];
   const rowsOf = async (data: EvaluationData, part: string): Promise<PatchRows> => {
-    const stage = (what: string) => ({
-      ...watch,
-      onProgress: (done: number, total: number) => watch?.onStage?.(`${what} of ${part}`, done, total),
-    });
-    const labels = await patchMapsOf('labels', encoder, data, request.store, stage('label maps'));
-    opened.push(labels);
-    const features = await featuresOf(encoder, data, { kind: 'squash' }, request.store, stage('features'));
-    opened.push(features);
-    return { images: data.indices.length, features: features.patches, labels };
+    const set = await openPatches('labels', request, data, part);
+    opened.push(set);
+    return { images: set.images, features: set.features, labels: set.maps };
   };
   const classes = mapClasses(train.source);
   const ignore = train.source.ignoreLabels ?? [];

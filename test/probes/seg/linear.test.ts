@@ -5,8 +5,8 @@ import { OnnxEngine } from '../../../src/engine/onnx/session.js';
 import type { Engine } from '../../../src/engine/program.js';
 import { rowsInMemory } from '../../../src/features/rows.js';
 import type { LinearProtocol } from '../../../src/probes/linear/protocol.js';
+import { patchPixels } from '../../../src/probes/patch_pixels.js';
 import { type LinearRequest, selectLinear } from '../../../src/probes/seg/linear.js';
-import { patchPixels } from '../../../src/probes/seg/patch_labels.js';
 import type { Piece } from '../../../src/probes/state.js';
 
 const [rows, columns, patch, width, classes] = [3, 5, 4, 8, 4];
