@@ -38,12 +38,13 @@ export class NotPaired extends DataError {}
  * Compares what both records have: every head, feature source and metric, on test sets of the same contents.
  * @throws DataError when a score is not that of its predictions; NotPaired, one too, when they have nothing in common, or saw other images or sizes
  */
-export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comparison[]> {
+export async function compareRecords(a: RecordFile | CheckedRecord, b: RecordFile): Promise<Comparison[]> {
   const { task } = a.record;
   if (task !== b.record.task) {
     throw new NotPaired(`${a.file} is of ${task} and ${b.file} of ${b.record.task}: nothing to compare`);
   }
-  const [first, second] = [await checkRecord(a), await checkRecord(b)];
+  const first = 'counted' in a ? a : await checkRecord(a);
+  const second = await checkRecord(b);
   const compared: Comparison[] = [];
   for (const [i, test] of a.record.tests.entries()) {
     const j = b.record.tests.findIndex((t) => t.identity === test.identity && t.images === test.images);
@@ -60,9 +61,8 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
       const of = heads.get(key) ?? paired(first, second, result, other);
       heads.set(key, of);
       const difference = of(result);
-      const [low, high] = [difference.low > 0, difference.high < 0];
-      const larger = low ? 'a' : 'b';
-      const smaller = low ? 'b' : 'a';
+      const differ = difference.low > 0 || difference.high < 0;
+      const aIsBetter = difference.low > 0 === (metricOf(task, metric).better === 'higher');
       compared.push({
         test: test.source,
         source,
@@ -73,8 +73,8 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
         b: other.value,
         difference,
         n: result.n,
-        differ: low || high,
-        better: !(low || high) ? null : metricOf(task, metric).better === 'higher' ? larger : smaller,
+        differ,
+        better: !differ ? null : aIsBetter ? 'a' : 'b',
       });
     }
   }
@@ -89,9 +89,10 @@ export async function compareRecords(a: RecordFile, b: RecordFile): Promise<Comp
 /** The first record against each of the others. @throws what compareRecords throws, but for NotPaired */
 export async function compareWithFirst([first, ...others]: readonly RecordFile[]): Promise<Pairing[]> {
   const pairings: Pairing[] = [];
+  const checked = first && others.length > 0 ? await checkRecord(first) : undefined; // read once for all
   for (const other of others) {
     try {
-      pairings.push({ scores: await compareRecords(first!, other) });
+      pairings.push({ scores: await compareRecords(checked!, other) });
     } catch (error) {
       if (!(error instanceof NotPaired)) throw error;
       pairings.push({ scores: [], unpaired: error.message });
