@@ -44,13 +44,11 @@ export default class EvalViz extends BaseCommand<typeof EvalViz> {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(EvalViz);
-    const { openEngine } = await import('../../src/engine/select.js');
     const { drawPage } = await import('../../src/viz/page.js');
-    const engine = await openEngine(evaluationEngine(flags));
     const progress = stageProgress(this.jsonEnabled() || !process.stderr.isTTY);
     const result = await drawPage({
       ...flags,
-      engine,
+      engine: evaluationEngine(flags),
       encoders: args.encoder,
       onStage: progress.stage,
     }).finally(progress.end);

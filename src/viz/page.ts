@@ -11,7 +11,7 @@ import { ordinal } from '../base/text.js';
 import type { FrozenEncoder } from '../encoder/frozen.js';
 import { openFrozen } from '../encoder/open_frozen.js';
 import { parseEncoderSpec } from '../encoder/spec.js';
-import type { Engine } from '../engine/program.js';
+import { type EngineRequest, openEngine } from '../engine/select.js';
 import { UsageError } from '../errors.js';
 import { drawnSize, encodePng, type ImageSource, openSource, type RawImage } from '../images/index.js';
 import { divergingColours } from '../probes/pictures/colours.js';
@@ -24,7 +24,7 @@ import { environment } from '../results/environment.js';
 import { commandLine } from '../shell.js';
 
 export interface VizOptions {
-  readonly engine: Engine;
+  readonly engine: EngineRequest;
   readonly encoders: readonly string[];
   readonly data: string;
   readonly split?: 'train' | 'test' | undefined;
@@ -74,7 +74,7 @@ export async function drawPage(o: VizOptions): Promise<VizResult> {
 }
 
 async function draw(o: VizOptions): Promise<VizResult> {
-  const { engine } = o;
+  const engine = await openEngine(o.engine);
   const written = new Set<string>();
   const write = async (file: string, picture: RawImage): Promise<void> => {
     if (written.has(file)) return; // images that several encoders see at one size

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openEngine } from '../../src/engine/select.js';
 import { UsageError } from '../../src/errors.js';
 import { decodeImage } from '../../src/images/index.js';
 import { commandLine } from '../../src/shell.js';
@@ -31,7 +30,7 @@ const options = (more: Partial<VizOptions> = {}): Omit<VizOptions, 'engine'> => 
 });
 
 const viz = async (more: Partial<VizOptions> = {}): Promise<VizResult> =>
-  drawPage({ engine: await openEngine({ name: 'onnx', device: 'cpu', threads: 1 }), ...options(more) });
+  drawPage({ engine: { name: 'onnx', device: 'cpu', threads: 1 }, ...options(more) });
 const filesIn = (out: string): string[] =>
   readdirSync(out, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
