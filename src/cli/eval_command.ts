@@ -83,7 +83,7 @@ export abstract class EvalCommand<T extends typeof Command> extends BaseCommand<
     if (flags['dry-run']) {
       const { planEvaluation } = await import('../probes/plan.js');
       const plan = await planEvaluation(options);
-      this.log(tables.planText(plan));
+      this.log(tables.planText(plan).trimEnd());
       return { plan };
     }
     const { evaluate } = await import('../probes/evaluate.js');

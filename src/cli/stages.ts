@@ -2,7 +2,7 @@
 import { duration, Progress } from './progress.js';
 
 interface Stage {
-  /** What it is done to, where there are several. */
+  /** The encoder that it is done to, where there are several. */
   readonly of?: string;
   readonly stage: string;
   readonly done: number;
@@ -20,14 +20,14 @@ export interface StageProgress {
   end(): void;
 }
 
-/** One line on a terminal; where output is piped a JSON line now and then; nothing when quiet. `key` names what the stages are of in JSON. */
-export function stageProgress(quiet: boolean, key = 'encoder'): StageProgress {
+/** One line on a terminal; where output is piped a JSON line now and then; nothing when quiet. */
+export function stageProgress(quiet: boolean): StageProgress {
   const progress = new Progress<Stage>(
     process.stderr,
     ({ of, stage, done, total, left }) =>
       `${of === undefined ? '' : `${of}: `}${stage}${total > 1 ? ` ${done}/${total}` : ''}${total > 1 && Number.isFinite(left) ? ` ETA ${duration(left)}` : ''}`,
     ({ of, left, ...report }) => ({
-      ...(of === undefined ? {} : { [key]: of }),
+      ...(of === undefined ? {} : { encoder: of }),
       ...report,
       eta_seconds: Number.isFinite(left) ? Math.round(left) : null,
     }),

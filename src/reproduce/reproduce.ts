@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { StoredRuns } from '../ablate/folder.js';
-import { evaluateStage, pretrainStage } from '../ablate/stages.js';
+import { evaluateStage, pretrainStage, type Watch } from '../ablate/stages.js';
 import { checkWritable } from '../base/files/writable.js';
 import { makeFolder } from '../base/files/write.js';
 import { parseConfig } from '../config/index.js';
@@ -21,15 +21,11 @@ import { type EvaluationRecord, type Result, readRecord } from '../results/recor
 import { checkCell } from '../scores/counted.js';
 import { checkImages, checkProtocol } from './unchanged.js';
 
-export interface ReproduceOptions {
+export interface ReproduceOptions extends Watch {
   /** Path of the record. */
   readonly record: string;
   /** New folder; by default runs/reproduce-ID. */
   readonly out?: string | undefined;
-  readonly signal: AbortSignal;
-  onMessage(text: string): void;
-  /** Seconds left are NaN where nobody knows. */
-  onProgress(stage: string, done: number, total: number, secondsLeft: number): void;
 }
 
 export interface Reproduced {
