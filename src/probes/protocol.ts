@@ -1,7 +1,9 @@
 // Protocol files: what an evaluation's numbers depend on, by name or path.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { z } from 'zod';
 import { presetsDirectory, readYaml } from '../config/index.js';
+import { nearest } from '../config/nearest.js';
 import { UsageError } from '../errors.js';
 import { loadTask, type ProbeTask, type TaskSettings } from './task.js';
 import { TASKS, type TaskName } from './tasks.js';
@@ -52,8 +54,21 @@ export async function loadProtocol(nameOrFile: string, name: TaskName): Promise<
   const task = await loadTask(name);
   const parsed = task.settings.safeParse((values as Record<string, unknown>)[section]);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    throw new UsageError(`${file}: ${[section, ...issue.path].join('.')}: ${issue.message}`);
+    throw new UsageError(`${file}: ${firstFault(section, parsed.error.issues)}`);
   }
   return { task, name: isFile ? file : nameOrFile, settings: parsed.data };
+}
+
+/** A misspelt key before the one that it leaves missing. */
+function firstFault(section: string, issues: readonly z.core.$ZodIssue[]): string {
+  const at = (path: readonly PropertyKey[]): string => [section, ...path].map(String).join('.');
+  const strange = issues.find((issue) => issue.code === 'unrecognized_keys');
+  if (!strange) return `${at(issues[0]!.path)}: ${issues[0]!.message}`;
+  const [key] = strange.keys;
+  const beside = issues.filter(({ path }) => at(path.slice(0, -1)) === at(strange.path) && path.length > 0);
+  const guess = nearest(
+    key!,
+    beside.map(({ path }) => String(path.at(-1))),
+  );
+  return `${at(strange.path)} has the unknown key ${key}${guess ? `; did you mean ${guess}?` : ''}`;
 }
